@@ -1,0 +1,1 @@
+"""The BIDS dataset in (`inputs`) and the derivatives out (`outputs`)."""

@@ -1,0 +1,1 @@
+"""Parsers and commands; nothing heavy is imported at module level."""

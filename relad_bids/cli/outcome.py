@@ -1,0 +1,77 @@
+"""What became of each session, and the one exit code that follows from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from relad_bids import errors
+from relad_bids.errors import InputError, ReladError
+from relad_bids.plan import Left, Unit
+
+_ERROR = re.compile(r"^\s*relad_bids\.errors\.(\w+): (.*)", re.MULTILINE | re.DOTALL)
+_NODE = re.compile(r"^Node: (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Sessions by what became of them."""
+
+    done: tuple[Unit, ...]
+    left: tuple[Left, ...]
+    """Skipped (``exit_code`` 0) and failed ones."""
+
+    @property
+    def failed(self) -> tuple[Left, ...]:
+        return tuple(left for left in self.left if left.exit_code)
+
+    def exit_code(self) -> int:
+        """0 when every session asked for is done or was left out on request.
+
+        Sessions that failed for one reason give that reason's code, several reasons give 1;
+        when nothing was done at all although nothing failed, the input was missing (66).
+        """
+        codes = {left.exit_code for left in self.failed}
+        if codes:
+            return codes.pop() if len(codes) == 1 else 1
+        return 0 if self.done else InputError.exit_code
+
+    def last_line(self) -> str:
+        skipped = len(self.left) - len(self.failed)
+        return f"{len(self.done)} done, {skipped} left out, {len(self.failed)} failed"
+
+
+def read_crashes(folder: Path, units: Sequence[Unit]) -> dict[str, Left]:
+    """Read Nipype's crash files: session label -> why it failed.
+
+    A crash of a step whose session had crashed before (a follow-up) is not told twice: files
+    are read oldest first.
+    """
+    by_node = {unit.label.replace("-", "_") + "_wf": unit for unit in units}
+    found: dict[str, Left] = {}
+    for path in sorted(folder.glob("crash-*.txt"), key=lambda p: p.stat().st_mtime_ns):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        node = _NODE.search(text)
+        parts = node.group(1).split(".") if node else []
+        unit = next((by_node[part] for part in parts if part in by_node), None)
+        if unit and unit.label not in found:
+            found[unit.label] = _failure(unit, text, parts[-1], path)
+    return found
+
+
+def _failure(unit: Unit, text: str, node: str, path: Path) -> Left:
+    last = text.rstrip().splitlines()[-1]
+    reason, code = f"the step {node} stopped with: {last}. The whole story is in {path}.", 1
+    if match := _ERROR.search(text):
+        reason = _message(match.group(2))
+        code = getattr(errors, match.group(1), ReladError).exit_code
+    return Left(unit.label, unit.subject, unit.session, "failed", reason, code)
+
+
+def _message(tail: str) -> str:
+    """The message and its notes, up to the traceback's end."""
+    lines = tail.strip().splitlines()
+    end = next((i for i, line in enumerate(lines) if not line.strip()), len(lines))
+    return "\n  ".join(line.strip() for line in lines[:end])

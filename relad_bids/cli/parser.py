@@ -1,0 +1,146 @@
+"""What the command line of ``relad-bids`` accepts; the names are those of the NiPreps."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _ArgumentGroup
+from pathlib import Path
+from typing import NoReturn
+
+from relad_bids import __version__
+
+USAGE = 64
+UNSUPPORTED_LEVEL = 17
+
+LEVELS = ("participant", "group")
+
+
+class Parser(ArgumentParser):
+    """argparse, with the exit codes of the BIDS execution specification."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def build_parser() -> ArgumentParser:
+    parser = Parser(
+        prog="relad-bids",
+        description="Synthetic PET from T1w + FLAIR, and regional SUVr tables.",
+        formatter_class=RawDescriptionHelpFormatter,
+        epilog=(
+            "exit codes: 0 ok, 1 failure, 16 not BIDS, 17 unsupported level, 18 filters select\n"
+            "nothing, 19 conflicting arguments, 64 usage, 65 unusable data, 66 missing input,\n"
+            "73 output folder not writable"
+        ),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("bids_dir", type=Path, help="raw BIDS dataset (for group: not read)")
+    parser.add_argument("output_dir", type=Path, help="folder of the derivatives")
+    parser.add_argument("analysis_level", help="participant or group")
+    _selection(parser.add_argument_group("which images"))
+    _synthesis(parser.add_argument_group("synthesis and quantification"))
+    _resources(parser.add_argument_group("resources"))
+    _running(parser.add_argument_group("running"))
+    return parser
+
+
+def _selection(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--participant-label", "--participant_label", "--participant-labels",
+        "--participant_labels", "--subject-label", dest="participants", nargs="+", action="extend",
+        default=[], metavar="LABEL",
+        help="participants, with or without sub-, or a .txt file with one label per line",
+    )  # fmt: skip
+    group.add_argument(
+        "--session-label", "--session-id", "--session_id", dest="sessions", nargs="+",
+        action="extend", default=[], metavar="LABEL", help="sessions, with or without ses-",
+    )  # fmt: skip
+    group.add_argument(
+        "--bids-filter-file", type=Path, metavar="FILE",
+        help='JSON such as {"t1w": {"run": "1"}, "flair": {"acquisition": "3D"}}',
+    )  # fmt: skip
+    group.add_argument(
+        "--skip-bids-validation", "--skip_bids_validation", "--skip_bids_validator",
+        action="store_true", help="accepted; only what is needed of the dataset is checked",
+    )  # fmt: skip
+    group.add_argument(
+        "--missing-flair", choices=["skip", "t1w-only", "error"], default="skip",
+        help="a session without FLAIR: left out with a row in the QC table (default), run with "
+        "the network's 'no FLAIR' input, or an error",
+    )  # fmt: skip
+
+
+def _synthesis(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--synth-tracers", nargs="+", default=[], metavar="TRACER",
+        help="such as tau, tspo, pib or 18FAV1451; default: all the checkpoint knows",
+    )  # fmt: skip
+    group.add_argument(
+        "--model-dir", type=Path, metavar="DIR", help="checkpoint folder; default: the bundled one"
+    )
+    group.add_argument(
+        "--ref-region", nargs="+", default=[], metavar="TRACER=NAME",
+        help="another reference region than the tracer's default",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-coverage", type=float, default=0.5, metavar="SHARE",
+        help="least share of a VOI inside the field of view; below it n/a (default 0.5)",
+    )  # fmt: skip
+    group.add_argument(
+        "--skull-strip", "--skull-strip-t1w", choices=["auto", "skip", "force"], default="auto",
+        help="auto finds out whether the T1w is stripped already",
+    )  # fmt: skip
+    group.add_argument("--random-seed", type=int, default=0, metavar="N", help="default 0")
+    group.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto",
+        help="where the network runs; decided once at the start",
+    )  # fmt: skip
+
+
+def _resources(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--nprocs", "--nthreads", "--n_cpus", "--n-cpus", "--ncpus", type=int, metavar="N",
+        help="CPUs in all; default: what this job was given (affinity, cgroup, Slurm, PBS, LSF)",
+    )  # fmt: skip
+    group.add_argument(
+        "--omp-nthreads", type=int, metavar="N", help="CPUs of the network's step; default 1"
+    )
+    group.add_argument(
+        "--mem", "--mem-mb", "--mem_mb", metavar="MB", help="plain number: MB; 8G is allowed"
+    )
+
+
+def _running(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "-w", "--work-dir", type=Path, default=Path("work"), metavar="DIR", help="default ./work"
+    )
+    group.add_argument(
+        "--clean-workdir", action="store_true", help="remove this run's folders when all went well"
+    )
+    group.add_argument("--stop-on-first-crash", action="store_true")
+    group.add_argument("--sloppy", action="store_true", help="coarse registration; for tests only")
+    group.add_argument(
+        "--write-graph",
+        action="store_true",
+        help="draw the graph into the work folder (needs graphviz) and go on",
+    )
+    group.add_argument("--notrack", action="store_true", help="accepted; nothing is ever tracked")
+    group.add_argument(
+        "--fs-license-file", type=Path, metavar="FILE", help="accepted; FreeSurfer is not used"
+    )
+    group.add_argument("-v", "--verbose", action="count", default=0)
+
+
+def parse(argv: list[str] | None) -> Namespace:
+    """Parse, and refuse a level that does not exist with code 17."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.analysis_level not in LEVELS:
+        parser.exit(
+            UNSUPPORTED_LEVEL,
+            f"relad-bids: the analysis level {args.analysis_level!r} is not supported; "
+            f"use {' or '.join(LEVELS)}.\n",
+        )
+    return args

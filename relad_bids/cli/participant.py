@@ -1,0 +1,150 @@
+"""``relad-bids BIDS OUT participant``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+import uuid
+from argparse import Namespace
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from platform import platform, python_version
+
+from relad_bids import __version__
+from relad_bids.bids.dataset import write_root_files
+from relad_bids.bids.images import require_readable
+from relad_bids.bids.inputs import find_scans
+from relad_bids.bids.outputs import product_path
+from relad_bids.cli.outcome import Outcome, read_crashes
+from relad_bids.cli.settings import config_of, for_checkpoint
+from relad_bids.config import Config
+from relad_bids.core.qc import qc_row
+from relad_bids.files import require_writable, write_table, write_text
+from relad_bids.model.card import Card
+from relad_bids.model.checkpoint import verify_checkpoint
+from relad_bids.model.predictor import resolve_device
+from relad_bids.plan import Left, Plan, plan_units
+from relad_bids.records import resolution_label, statement
+
+LOGGER = logging.getLogger("relad_bids")
+
+
+def run_participant(args: Namespace) -> int:
+    """Plan, compute, and say what became of each session."""
+    config = config_of(args)
+    dataset = find_scans(
+        config.bids_dir,
+        participants=config.participants,
+        sessions=config.sessions,
+        filters=config.filters,
+    )
+    require_writable(config.output_dir)
+    require_writable(config.work_dir)
+    card = verify_checkpoint(config.model_dir)
+    config = replace(for_checkpoint(config, card), device=resolve_device(config.device))
+    plan = plan_units(
+        dataset.scans,
+        participants=dataset.participants,
+        tracers=config.tracers,
+        missing_flair=config.missing_flair,
+        check=require_readable,
+    )
+    _tell(plan, card, config)
+    run_id = uuid.uuid4().hex[:12]
+    write_root_files(config.output_dir)
+    crashes = _compute(plan, card, config, run_id=run_id, graph=args.write_graph)
+    done = tuple(unit for unit in plan.units if unit.label not in crashes)
+    outcome = Outcome(done, (*plan.left, *crashes.values()))
+    for left in outcome.left:
+        _record(left, card, config)
+    for left in crashes.values():
+        print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
+    LOGGER.info("%s; derivatives in %s", outcome.last_line(), config.output_dir)
+    if config.clean_workdir and not outcome.failed:
+        shutil.rmtree(_run_dir(config), ignore_errors=True)
+    return outcome.exit_code()
+
+
+def _tell(plan: Plan, card: Card, config: Config) -> None:
+    LOGGER.info("relad-bids %s, checkpoint %s on %s", __version__, card.label, config.device)
+    LOGGER.info("%s", statement(card))
+    LOGGER.info(
+        "%d sessions to do, %d left out; %d CPUs, %d MB",
+        len(plan.units), len(plan.left), config.nprocs, config.mem_mb,
+    )  # fmt: skip
+    if plan.n_measured_pet:
+        LOGGER.info(
+            "%d measured PET scans found and left alone: this version does not quantify them yet",
+            plan.n_measured_pet,
+        )
+    for left in plan.left:
+        print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
+
+
+def _run_dir(config: Config) -> Path:
+    """Intermediate files of one version and one set of settings that change them."""
+    return config.work_dir / f"relad_bids-{__version__}"
+
+
+def _compute(
+    plan: Plan, card: Card, config: Config, *, run_id: str, graph: bool
+) -> dict[str, Left]:
+    """Run the graph; return the sessions that failed."""
+    if not plan.units:
+        return {}
+    from relad_workflows.base import init_relad_wf
+    from relad_workflows.execute import execute
+
+    logs = {unit.label: _log_dir(config, unit.subject, run_id) for unit in plan.units}
+    for folder in logs.values():
+        _write_run_record(folder, config)
+    crash_dir = _run_dir(config) / "crashes" / run_id
+    crash_dir.mkdir(parents=True)
+    workflow = init_relad_wf(
+        plan.units, card=card, config=replace(config, work_dir=_run_dir(config))
+    )
+    if graph:
+        workflow.write_graph(graph2use="colored", format="svg")
+    execute(workflow, config=config, crash_dir=crash_dir)
+    crashes = read_crashes(crash_dir, plan.units)
+    for label in crashes:
+        for path in crash_dir.glob(f"crash-*{label.replace('-', '_')}*.txt"):
+            shutil.copy(path, logs[label])
+    return crashes
+
+
+def _log_dir(config: Config, subject: str, run_id: str) -> Path:
+    return config.output_dir / f"sub-{subject}" / "log" / run_id
+
+
+def _write_run_record(folder: Path, config: Config) -> None:
+    """Settings and versions, beside the outputs they made."""
+    packages = ("antspyx", "torch", "monai", "nipype", "nibabel", "numpy", "scipy")
+    environment = {
+        "python": python_version(),
+        "platform": platform(),
+        "relad-bids": __version__,
+        **{name: version(name) for name in packages},
+    }
+    write_text(folder / "relad_bids.json", config.to_json())
+    write_text(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+
+
+def _record(left: Left, card: Card, config: Config) -> None:
+    """A row in the QC table of a session that has no other output."""
+    path = product_path("qc", left.label, space=card.space, resolution=resolution_label(card))
+    row = qc_row(
+        {
+            "participant_id": f"sub-{left.subject}",
+            "session_id": f"ses-{left.session}" if left.session else None,
+            "status": "failed" if left.exit_code else "skipped",
+            "flags": left.flag,
+            "reason": " ".join(left.reason.split()),
+            "checkpoint_id": card.label,
+            "software_version": __version__,
+        }
+    )
+    write_table(config.output_dir / path, row)

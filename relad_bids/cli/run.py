@@ -1,0 +1,55 @@
+"""The ``relad-bids`` command: words in, exit code out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from relad_bids.cli.parser import parse
+from relad_bids.errors import ReladError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one level; report on stderr, leave stdout to data."""
+    args = parse(list(argv) if argv is not None else None)
+    command = _participant if args.analysis_level == "participant" else _group
+    return run_command("relad-bids", command, args)
+
+
+def run_command(program: str, command: Callable[[Namespace], int], args: Namespace) -> int:
+    """Run a command behind the door: logs set up, mendable errors in words, their exit code."""
+    logging.basicConfig(
+        level=max(logging.INFO - 10 * getattr(args, "verbose", 0), logging.DEBUG),
+        format="%(asctime)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    try:
+        return command(args)
+    except ReladError as error:
+        logging.getLogger("relad_bids").debug("details:", exc_info=True)
+        print(f"{program}: {error}", *getattr(error, "__notes__", ()), sep="\n  ", file=sys.stderr)
+        return error.exit_code
+
+
+def quiet_environment() -> None:
+    """Set what the libraries read when they are imported: no telemetry, no oversubscription."""
+    os.environ["NO_ET"] = "1"  # Nipype's version call
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def _participant(args: Namespace) -> int:
+    quiet_environment()
+    from relad_bids.cli.participant import run_participant
+
+    return run_participant(args)
+
+
+def _group(args: Namespace) -> int:
+    from relad_bids.cli.group import run_group
+
+    return run_group(args)

@@ -1,0 +1,111 @@
+"""The ``relad`` command: what a lab does beside running the app."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from relad_bids import __version__
+from relad_bids.cli.parser import Parser
+from relad_bids.cli.run import quiet_environment, run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command of the workshop."""
+    args = build_parser().parse_args(list(argv) if argv is not None else None)
+    quiet_environment()
+    return run_command("relad", args.command, args)
+
+
+def build_parser() -> ArgumentParser:
+    parser = Parser(
+        prog="relad",
+        description="Phantoms, training and checkpoints for relad-bids.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    _phantom(commands.add_parser("phantom", help="write a simulated BIDS dataset with its truth"))
+    _train(commands.add_parser("train", help="train a checkpoint by a recipe"))
+    _models(commands.add_parser("models", help="look at model kinds and checkpoints"))
+    return parser
+
+
+def _phantom(parser: ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="folder of the dataset to write")
+    parser.add_argument("--n", type=int, default=8, help="participants (default 8)")
+    parser.add_argument(
+        "--preset", choices=["strong", "literature", "null"], default="strong",
+        help="how much the MRI knows of the PET (default strong)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--voxel-mm", type=float, default=2.0, help="voxel size of the MRI (default 2)"
+    )
+    parser.add_argument(
+        "--with-pet", type=int, metavar="N", help="participants that have PET (default: all)"
+    )
+    parser.set_defaults(command=_run_phantom)
+
+
+def _train(parser: ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="TOML file, such as data/demo_recipe.toml")
+    parser.add_argument("out", type=Path, help="folder of the checkpoint; a stopped run goes on")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    parser.set_defaults(command=_run_train)
+
+
+def _models(parser: ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION", parser_class=Parser)
+    listing = actions.add_parser("list", help="model kinds this version can build")
+    listing.set_defaults(command=_run_list)
+    show = actions.add_parser("show", help="verify a checkpoint and print its card")
+    show.add_argument("folder", type=Path, nargs="?", help="default: the bundled checkpoint")
+    show.set_defaults(command=_run_show)
+
+
+def _run_phantom(args: Namespace) -> int:
+    from tqdm import tqdm
+
+    from relad_bids.phantom.dataset import write_dataset
+
+    with tqdm(total=args.n, unit="participant", desc="phantom", file=sys.stderr) as bar:
+        write_dataset(
+            args.out,
+            n=args.n,
+            preset=args.preset,
+            seed=args.seed,
+            voxel_mm=args.voxel_mm,
+            pet_participants=args.with_pet,
+            progress=lambda done, total: bar.update(),
+        )
+    print(args.out)
+    return 0
+
+
+def _run_train(args: Namespace) -> int:
+    import torch
+
+    from relad_bids.cli.train import run_train
+
+    torch.set_num_threads(args.threads)
+    run_train(args)
+    return 0
+
+
+def _run_list(args: Namespace) -> int:
+    from relad_bids.model.registry import KINDS
+
+    for key, kind in KINDS.items():
+        print(f"{key}\t{(kind.__doc__ or '').strip().splitlines()[0]}")
+    return 0
+
+
+def _run_show(args: Namespace) -> int:
+    from relad_bids.cli.settings import BUNDLED
+    from relad_bids.model.checkpoint import verify_checkpoint
+
+    print(verify_checkpoint(args.folder or BUNDLED).to_json(), end="")
+    return 0

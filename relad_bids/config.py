@@ -1,0 +1,75 @@
+"""What one run was asked to do: read once, checked once, frozen, written beside the outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from relad_bids.errors import ConfigError
+
+MissingFlair = Literal["skip", "t1w-only", "error"]
+SkullStrip = Literal["auto", "skip", "force"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of ``relad-bids``; every field has a flag of the same name."""
+
+    bids_dir: Path
+    output_dir: Path
+    work_dir: Path
+    participants: tuple[str, ...] = ()
+    """Labels without ``sub-``; empty means all."""
+    sessions: tuple[str, ...] = ()
+    filters: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Content of ``--bids-filter-file``: ``t1w``, ``flair``, ``pet`` -> entities."""
+    tracers: tuple[str, ...] = ()
+    """Canonical names; empty means all that the checkpoint knows."""
+    model_dir: Path
+    device: Device = "auto"
+    missing_flair: MissingFlair = "skip"
+    skull_strip: SkullStrip = "auto"
+    reference: Mapping[str, str] = field(default_factory=dict)
+    """Tracer -> reference region, where the user wants another than the tracer's default."""
+    min_coverage: float = 0.5
+    """Least share of a VOI inside the field of view; below it the value is n/a."""
+    seed: int = 0
+    nprocs: int = 1
+    omp_nthreads: int = 1
+    mem_mb: int = 4000
+    sloppy: bool = False
+    stop_on_first_crash: bool = False
+    clean_workdir: bool = False
+
+    def problems(self) -> list[str]:
+        found = [
+            f"{name} {value!r} is not one of {', '.join(get_args(kind))}"
+            for name, value, kind in (
+                ("missing_flair", self.missing_flair, MissingFlair),
+                ("skull_strip", self.skull_strip, SkullStrip),
+                ("device", self.device, Device),
+            )
+            if value not in get_args(kind)
+        ]
+        if not 0 <= self.min_coverage <= 1:
+            found.append(f"min_coverage {self.min_coverage} is not in [0, 1]")
+        found += [
+            f"{name} {getattr(self, name)} is below 1"
+            for name in ("nprocs", "omp_nthreads", "mem_mb")
+            if getattr(self, name) < 1
+        ]
+        return found
+
+    def checked(self) -> Config:
+        """Return itself, or raise with every problem at once."""
+        if found := self.problems():
+            raise ConfigError("the settings cannot be used:\n  " + "\n  ".join(found))
+        return self
+
+    def to_json(self) -> str:
+        """The resolved values, for the record beside the outputs."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True, default=str) + "\n"

@@ -1,0 +1,154 @@
+"""The columns of a VOI table and what they mean: values and meaning are written together.
+
+Order and names are those of pet-quantification 6.2. Two more at the end: ``flags`` of the
+closed vocabulary become ``qc_flags``, and ``statement`` carries the checkpoint's sentence, so
+that a table that travels without its JSON still says what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+RATIO, MM3 = "unitless", "mm^3"
+
+COLUMNS: Mapping[str, dict[str, object]] = {
+    "participant_id": {"Description": "Participant, with sub- prefix"},
+    "session_id": {"Description": "Session, with ses- prefix"},
+    "run": {"Description": "Run of the PET scan"},
+    "tracer": {"Description": "Canonical tracer name"},
+    "trc_label": {"Description": "Tracer as in the file name (trc-)"},
+    "source": {
+        "Description": "Where the image comes from",
+        "Levels": {
+            "synthetic": "estimated from MRI by a network; not a measurement",
+            "real": "measured by a PET scanner",
+        },
+    },
+    "checkpoint_id": {"Description": "Network that made the image: name-version+hash of weights"},
+    "n_samples": {"Description": "Answers of the network averaged into the image"},
+    "seed": {"Description": "Seed of this synthesis"},
+    "atlas": {"Description": "Parcellation the labels come from"},
+    "voi_source": {
+        "Description": "How the labels reached the participant",
+        "Levels": {
+            "atlas-warped": "template labels through the participant's own registration, cut by "
+            "the participant's tissue",
+            "native": "labels made on the participant's own MRI",
+        },
+    },
+    "voi_space": {"Description": "Space and grid in which voxels were counted"},
+    "family": {"Description": "Group of VOIs (tau staging, amyloid, tspo, single labels ...)"},
+    "voi": {"Description": "Volume of interest"},
+    "hemi": {
+        "Description": "Side",
+        "Levels": {"L": "left", "R": "right", "B": "both, or midline"},
+    },
+    "labels": {"Description": "FreeSurfer label numbers pooled"},
+    "labels_missing": {"Description": "Label numbers of the VOI that have no voxel here"},
+    "n_voxels": {"Description": "Voxels of the VOI"},
+    "volume_mm3": {"Description": "Volume of the VOI", "Units": MM3},
+    "fov_fraction": {
+        "Description": "Share of the VOI inside the field of view", "Units": RATIO,
+    },
+    "mean": {"Description": "Mean of the image before division, in `unit`"},
+    "median": {"Description": "Median of the image before division, in `unit`"},
+    "sd": {"Description": "Voxel standard deviation before division, in `unit`"},
+    "p05": {"Description": "5th percentile before division, in `unit`"},
+    "p95": {"Description": "95th percentile before division, in `unit`"},
+    "unit": {"Description": "Unit of mean, median, sd, p05, p95"},
+    "suv_mean": {"Description": "Mean SUV; needs dose and weight", "Units": "g/mL"},
+    "ref_region": {"Description": "Reference region: the denominator of every ratio"},
+    "ref_method": {"Description": "How the reference region was drawn"},
+    "ref_mean": {"Description": "Mean of the reference region, in `unit`"},
+    "ref_volume_mm3": {"Description": "Volume of the reference region", "Units": MM3},
+    "ref_cov": {
+        "Description": "Coefficient of variation in the reference region", "Units": RATIO,
+    },
+    "suvr_mean": {"Description": "mean / ref_mean; already divided", "Units": RATIO},
+    "suvr_median": {"Description": "median / ref_mean", "Units": RATIO},
+    "suvr_sd": {"Description": "Voxel standard deviation / ref_mean", "Units": RATIO},
+    "suvr_sd_samples": {
+        "Description": "Standard deviation of suvr_mean over the network's samples; n/a for a "
+        "network with one answer", "Units": RATIO,
+    },
+    "suvr_pi90_low": {"Description": "Lower bound of the calibrated 90 % interval"},
+    "suvr_pi90_high": {"Description": "Upper bound of the calibrated 90 % interval"},
+    "pvc": {"Description": "Partial volume correction", "Levels": {"none": "not corrected"}},
+    "pvc_fwhm_mm": {"Description": "PSF assumed by the correction", "Units": "mm"},
+    "fwhm_mm": {"Description": "Resolution of the image", "Units": "mm"},
+    "window_start_min": {"Description": "Start of the time window used", "Units": "min"},
+    "window_end_min": {"Description": "End of the time window used", "Units": "min"},
+    "window_coverage": {"Description": "Share of the tracer's window that was scanned"},
+    "window_status": {"Description": "ok, partial, assumed, mismatch; measured PET only"},
+    "centiloid": {"Description": "Only where tracer, VOI, reference and pipeline match"},
+    "centiloid_pipeline": {"Description": "Key of the equation used"},
+    "centaurz": {"Description": "CenTauR z; only where its masks were used"},
+    "centaurz_mask": {"Description": "CenTauR mask used"},
+    "qc_flags": {
+        "Description": "`ok`, or semicolon-separated flags",
+        "Levels": {
+            "ref_fov": "reference region partly outside the field of view",
+            "ref_small": "reference region below 10 mL",
+            "voi_fov": "VOI partly outside the field of view",
+            "voi_small": "VOI below 0.5 mL or 30 voxels",
+            "labels_missing": "a label of the VOI has no voxel",
+            "pseudo_reference": "the tracer has no region free of its target",
+            "offtarget_risk": "region with known off-target binding of this tracer",
+            "flair_missing": "synthesised without FLAIR",
+            "single_sample": "one answer of the network; no spread is known",
+        },
+    },
+    "ood_score": {"Description": "How unusual the MRI is for the network"},
+    "ood_flag": {"Description": "Whether ood_score is beyond the network's limit"},
+    "software_version": {"Description": "relad-bids version"},
+    "statement": {"Description": "What must be known before the numbers are used"},
+}  # fmt: skip
+
+SYNTHETIC_STATEMENT = (
+    "Synthetic PET: estimated from MRI, not a measurement of the tracer in this person; not for "
+    "individual diagnosis."
+)
+
+OFF_TARGET = {
+    "flortaucipir": {"hippocampus", "striatum", "putamen", "caudate", "pallidum", "thalamus"},
+    "mk6240": {"striatum"},
+}
+"""VOIs with known off-target binding (pet-quantification, sections 2 and 7.2)."""
+
+
+def complete(
+    table: pd.DataFrame, context: Mapping[str, object], *, flags: list[str]
+) -> pd.DataFrame:
+    """Give a VOI table its context columns, its flags and the order of :data:`COLUMNS`.
+
+    Parameters
+    ----------
+    table
+        From :func:`relad_bids.core.suvr.voi_table`, with its list column ``flags``.
+    context
+        Column -> one value for all rows; columns that nobody fills become n/a.
+    flags
+        Flags of the whole image, added to those of each row.
+    """
+    tracer = str(context.get("tracer", ""))
+    off_target = OFF_TARGET.get(tracer, set())
+    joined = [
+        ";".join([*flags, *own, *(["offtarget_risk"] if _stem(voi) in off_target else [])]) or "ok"
+        for own, voi in zip(table["flags"], table["voi"], strict=True)
+    ]
+    full = table.drop(columns="flags").assign(**context, qc_flags=joined)
+    missing = {name: np.nan for name in COLUMNS if name not in full}
+    return full.assign(**missing)[list(COLUMNS)]
+
+
+def _stem(voi: str) -> str:
+    """``Left-Hippocampus`` and ``hippocampus`` are one structure."""
+    return voi.rpartition("-")[2].lower()
+
+
+def dictionary(*, statement: str, **facts: object) -> dict[str, object]:
+    """The JSON beside a table: every column, and the statement a reader must see."""
+    return {**COLUMNS, "SyntheticDataStatement": statement, **facts}

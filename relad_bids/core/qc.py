@@ -1,0 +1,39 @@
+"""The quality-control row of a session: what was used, what was found, what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+QC_COLUMNS: Mapping[str, dict[str, object]] = {
+    "participant_id": {"Description": "Participant"},
+    "session_id": {"Description": "Session"},
+    "status": {
+        "Description": "What became of the session",
+        "Levels": {
+            "ok": "tables were written",
+            "skipped": "left out as asked (for example without FLAIR)",
+            "failed": "could not be processed; `reason` says why",
+        },
+    },
+    "flags": {"Description": "`ok`, or semicolon-separated flags"},
+    "reason": {"Description": "Why the session was left out or failed"},
+    "t1w": {"Description": "T1w image used, relative to the dataset"},
+    "flair": {"Description": "FLAIR image used, relative to the dataset"},
+    "brain_volume_ml": {"Description": "Volume of the brain mask", "Units": "mL"},
+    "mask_method": {"Description": "How the brain was found"},
+    "flair_cost": {"Description": "Cost of the FLAIR to T1w registration; lower is better"},
+    "flair_init": {"Description": "First guess that led to the lowest cost"},
+    "checkpoint_id": {"Description": "Network used"},
+    "device": {"Description": "Where the network ran"},
+    "software_version": {"Description": "relad-bids version"},
+}
+
+
+def qc_row(facts: Mapping[str, object]) -> pd.DataFrame:
+    """One row with the columns of :data:`QC_COLUMNS`; what is not given becomes missing."""
+    unknown = set(facts) - set(QC_COLUMNS)
+    if unknown:
+        raise KeyError(f"facts without a QC column: {sorted(unknown)}")
+    return pd.DataFrame([{name: facts.get(name) for name in QC_COLUMNS}], columns=list(QC_COLUMNS))

@@ -1,0 +1,1 @@
+"""Thin Nipype steps: load, call, save."""

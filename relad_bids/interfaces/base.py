@@ -1,0 +1,75 @@
+"""What the steps share: typed reading and writing of NIfTI, and file names in errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from relad_bids.core.grid import Grid
+from relad_bids.errors import ReladError
+
+
+@contextmanager
+def naming_files(**files: object) -> Iterator[None]:
+    """Complete an error of the core, which knows no files, with the files it was about."""
+    try:
+        yield
+    except ReladError as error:
+        for role, file in files.items():
+            error.add_note(f"{role}: {file}")
+        raise
+
+
+def load(path: str) -> tuple[NDArray[np.float32], Grid]:
+    """Read an image as float32 (I, J, K) and its grid; trailing singleton axes are dropped."""
+    image = nb.Nifti1Image.from_filename(path)
+    data = np.asarray(image.get_fdata(dtype=np.float32))
+    return data.reshape(data.shape[:3]), Grid(shape=data.shape[:3], affine=image.affine)
+
+
+def grid_of_file(path: str) -> Grid:
+    """Read where the voxels of an image are, from its header alone."""
+    image = nb.Nifti1Image.from_filename(path)
+    return Grid(shape=image.shape[:3], affine=image.affine)
+
+
+def load_labels(path: str) -> tuple[NDArray[np.int32], Grid]:
+    """Read an image of label numbers."""
+    data, grid = load(path)
+    return np.rint(data).astype(np.int32), grid
+
+
+def load_on(grid: Grid, path: str, *, ours: str, theirs: str) -> NDArray[np.float32]:
+    """Read an image that must lie on ``grid``."""
+    data, found = load(path)
+    grid.require_same(found, ours=ours, theirs=theirs)
+    return data
+
+
+def save(path: Path, data: NDArray, grid: Grid) -> str:
+    """Write an image; both NIfTI codes say "aligned", so that every reader agrees.
+
+    ``gzip`` would otherwise write the time of day into the header: nibabel sets it to 0.
+    """
+    image = nb.Nifti1Image(data, grid.affine)
+    image.set_sform(grid.affine, code=2)
+    image.set_qform(grid.affine, code=2)
+    image.header.set_xyzt_units("mm", "sec")
+    image.to_filename(path)
+    return str(path)
+
+
+def out_path(runtime: Any, name: str) -> Path:
+    """A file in the node's own folder, never beside the input."""
+    return Path(runtime.cwd) / name
+
+
+def grid_from(spec: Mapping[str, Any]) -> Grid:
+    """Rebuild a grid from plain lists, as node inputs carry it."""
+    return Grid(shape=tuple(spec["shape"]), affine=np.array(spec["affine"], dtype=float))

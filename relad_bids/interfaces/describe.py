@@ -1,0 +1,89 @@
+"""Tables that describe a session: its parcellation and its quality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from relad_bids.core.qc import qc_row
+from relad_bids.files import write_table
+from relad_bids.interfaces.base import load_labels, out_path
+from relad_bids.tables import label_names
+
+
+class _DescribeParcellationInputSpec(BaseInterfaceInputSpec):
+    dseg = File(exists=True, mandatory=True, desc="parcellation in T1w space")
+    numbers = traits.List(traits.Int, mandatory=True, desc="labels of the parcellation")
+
+
+class _DescribeParcellationOutputSpec(TraitedSpec):
+    names = File(exists=True, desc="index and name of each label")
+    morph = File(exists=True, desc="volume and voxel count of each label")
+
+
+class DescribeParcellation(SimpleInterface):
+    """Write the label table and the regional volumes."""
+
+    input_spec = _DescribeParcellationInputSpec
+    output_spec = _DescribeParcellationOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        labels, grid = load_labels(self.inputs.dseg)
+        known = label_names()
+        numbers = [n for n in self.inputs.numbers if n in known]
+        names = pd.DataFrame({"index": numbers, "name": [known[n].name for n in numbers]})
+        counts = np.bincount(labels.ravel(), minlength=max(numbers) + 1)[numbers]
+        morph = names.assign(n_voxels=counts, **{"volume-mm3": counts * grid.voxel_volume_mm3})
+        for key, table in {"names": names, "morph": morph}.items():
+            self._results[key] = str(out_path(runtime, f"{key}.tsv"))
+            write_table(out_path(runtime, f"{key}.tsv"), table)
+        return runtime
+
+
+class _CollectQCInputSpec(BaseInterfaceInputSpec):
+    known = traits.Dict(mandatory=True, desc="columns known before the run")
+    brain = traits.Dict(mandatory=True, desc="facts of ExtractBrain")
+    flair = traits.Dict(desc="facts of RegisterFlair")
+    flags = traits.List(traits.Str, mandatory=True, desc="flags known before the run")
+
+
+class _CollectQCOutputSpec(TraitedSpec):
+    table = File(exists=True, desc="one row")
+    flags = traits.List(traits.Str, desc="all flags")
+
+
+class CollectQC(SimpleInterface):
+    """Gather what the steps found into the session's QC row."""
+
+    input_spec = _CollectQCInputSpec
+    output_spec = _CollectQCOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        brain = self.inputs.brain
+        flair = self.inputs.flair if isdefined(self.inputs.flair) else {}
+        flags = [*self.inputs.flags, *brain["flags"]]
+        row = qc_row(
+            {
+                **self.inputs.known,
+                "status": "ok",
+                "flags": ";".join(flags) or "ok",
+                "brain_volume_ml": brain["volume_ml"],
+                "mask_method": brain["method"],
+                "flair_cost": flair.get("cost"),
+                "flair_init": flair.get("init"),
+            }
+        )
+        write_table(out_path(runtime, "qc.tsv"), row)
+        self._results["table"] = str(out_path(runtime, "qc.tsv"))
+        self._results["flags"] = flags
+        return runtime

@@ -1,0 +1,73 @@
+"""The session's page as a Nipype step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from relad_bids.data.template import template_file
+
+
+class _WriteReportInputSpec(BaseInterfaceInputSpec):
+    out_html = traits.Str(mandatory=True, desc="final path of the page")
+    facts = traits.Dict(mandatory=True, desc="what is known before the run")
+    t1w = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True)
+    brain_facts = traits.Dict(mandatory=True)
+    t1w_mni = File(exists=True, mandatory=True)
+    flair_t1w = File(exists=True, desc="left out where there is no FLAIR")
+    dseg = File(exists=True, mandatory=True)
+    suvr_maps = traits.List(File(exists=True), mandatory=True)
+    tables = traits.List(File(exists=True), mandatory=True)
+    flags = traits.List(traits.Str, mandatory=True)
+
+
+class _WriteReportOutputSpec(TraitedSpec):
+    out_html = traits.Str(desc="the page")
+
+
+class WriteReport(SimpleInterface):
+    """Draw the figures and write one self-contained HTML page."""
+
+    input_spec = _WriteReportInputSpec
+    output_spec = _WriteReportOutputSpec
+
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from relad_bids.reports.page import PetEntry, SessionPage, write_session_page
+
+        given, facts = self.inputs, dict(self.inputs.facts)
+        pets = tuple(
+            PetEntry(suvr_t1w=Path(suvr), table=Path(table), **pet)
+            for pet, suvr, table in zip(
+                facts.pop("pets"), given.suvr_maps, given.tables, strict=True
+            )
+        )
+        used = facts.pop("used")
+        used["Brain volume"] = f"{given.brain_facts['volume_ml']:.0f} mL"
+        used["Brain mask"] = given.brain_facts["method"]
+        page = SessionPage(
+            **facts,
+            t1w=Path(given.t1w),
+            mask=Path(given.mask),
+            t1w_mni=Path(given.t1w_mni),
+            template=template_file("T1w"),
+            flair_t1w=Path(given.flair_t1w) if isdefined(given.flair_t1w) else None,
+            dseg=Path(given.dseg),
+            pets=pets,
+            facts=used,
+            flags=tuple(given.flags),
+        )
+        write_session_page(Path(given.out_html), page)
+        self._results["out_html"] = given.out_html
+        return runtime

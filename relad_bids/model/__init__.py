@@ -1,0 +1,1 @@
+"""torch and MONAI: networks, training, checkpoints, prediction. No file names of BIDS."""

@@ -1,0 +1,70 @@
+"""Losses over the brain, in units of what the training mean leaves unexplained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool3d
+
+from relad_bids.model.data import Batch
+
+POOL = 4
+"""Edge of the coarse cells in voxels: 8 mm on a 2 mm grid, about a small VOI."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Mean squared deviation from the training mean, per tracer (R,): the floor's own error."""
+
+    voxel: Tensor
+    coarse: Tensor
+
+
+def squared_errors(predicted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean squared error per participant and tracer (B, R), by voxel and by coarse cell.
+
+    Both have the posterior mean as their minimiser, so their sum has, too; the coarse one
+    counts what a VOI sees, where voxel noise has averaged out.
+    """
+    mask = batch.mask.to(predicted.dtype)
+    error = (predicted - batch.pet) * mask
+    voxel = _mean(error.square(), mask)
+    weight = avg_pool3d(mask, POOL)
+    cell = avg_pool3d(error, POOL) / weight.clamp_min(1e-6)
+    return voxel, _mean(cell.square() * weight, weight)
+
+
+def relative_error(predicted: Tensor, batch: Batch, spread: Spread) -> Tensor:
+    """Squared error over that of the training mean, averaged over the scans there are.
+
+    1 is "no better than the training mean"; 1 minus it is the skill score.
+    """
+    voxel, coarse = squared_errors(predicted, batch)
+    ratio = (voxel / spread.voxel + coarse / spread.coarse) / 2
+    available = batch.available.to(ratio.dtype)
+    return (ratio * available).sum() / available.sum().clamp_min(1)
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return values.sum((-3, -2, -1)) / weight.sum((-3, -2, -1)).clamp_min(1e-6)
+
+
+def training_mean(batches: list[Batch]) -> tuple[Tensor, Spread]:
+    """Voxelwise mean PET per tracer (R, I, J, K), and the spread around it.
+
+    A voxel that lies in nobody's brain keeps -1, the contract's zero.
+    """
+    pet = torch.cat([b.pet for b in batches])
+    has = torch.cat([b.available for b in batches])[..., None, None, None]
+    seen = (torch.cat([b.mask for b in batches]) & has).to(pet.dtype)
+    count = seen.sum(0)
+    mean = torch.where(count > 0, (pet * seen).sum(0) / count.clamp_min(1), -1.0)
+    errors = [squared_errors(mean.expand_as(b.pet), b) for b in batches]
+    weight = has[..., 0, 0, 0].to(pet.dtype)
+    voxel, coarse = (
+        (torch.cat(part) * weight).sum(0) / weight.sum(0).clamp_min(1)
+        for part in zip(*errors, strict=True)
+    )
+    return mean, Spread(voxel.clamp_min(1e-8), coarse.clamp_min(1e-8))

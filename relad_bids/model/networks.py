@@ -1,0 +1,89 @@
+"""Networks, from MONAI's blocks, behind one call: MRI and tracer in, PET out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.nets import UNet
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class PosteriorMeanUNet(nn.Module):
+    """A U-Net that estimates E[PET | MRI, tracer] in one pass (model key ``unet``).
+
+    Trained with the squared error its best answer is the posterior mean, the estimate with
+    the least error of all (method.md 4.1). The tracer chooses one of the last layer's
+    channels; the trunk is shared, so a tracer with few scans learns from the others.
+
+    The network starts from the training mean of each tracer and learns what the MRI says
+    beyond it. Voxel position enters as three more channels: in template space it has meaning.
+
+    Parameters
+    ----------
+    n_sequences
+        MRI channels S.
+    n_tracers
+        Tracers R.
+    channels
+        Feature maps per level, from full to coarsest resolution.
+    n_residual_units
+        Residual units per level of MONAI's UNet.
+    shape
+        (I, J, K) of the grid; the input is padded to multiples of ``2**(levels - 1)``.
+    """
+
+    prior: Tensor
+    position: Tensor
+
+    def __init__(
+        self,
+        *,
+        n_sequences: int,
+        n_tracers: int,
+        channels: Sequence[int],
+        n_residual_units: int,
+        shape: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        levels = len(channels)
+        self.multiple = 2 ** (levels - 1)
+        self.unet = UNet(
+            spatial_dims=3,
+            in_channels=n_sequences + 3,
+            out_channels=n_tracers,
+            channels=tuple(channels),
+            strides=(2,) * (levels - 1),
+            num_res_units=n_residual_units,
+            # One group: channel offsets survive, which an instance norm would remove,
+            # and with them "how much" (of atrophy, of lesions) as opposed to "where".
+            norm=("group", {"num_groups": 1}),
+        )
+        # Small at first, so that training starts from the mean and not from noise.
+        self.gain = nn.Parameter(torch.full((n_tracers, 1, 1, 1), 0.1))
+        self.register_buffer("prior", torch.full((n_tracers, *shape), -1.0))
+        self.register_buffer("position", _position(shape), persistent=False)
+
+    def forward_all(self, mri: Tensor) -> Tensor:
+        """MRI (B, S, I, J, K) in [-1, 1] -> every tracer (B, R, I, J, K) in [-1, 1]."""
+        position = self.position.expand(len(mri), -1, -1, -1, -1)
+        x, crop = pad_to_multiple(torch.cat([mri, position.to(mri)], 1), self.multiple)
+        return self.prior + self.gain * self.unet(x)[(..., *crop)].float()
+
+    def forward(self, mri: Tensor, tracer: Tensor) -> Tensor:
+        """MRI (B, S, I, J, K) and tracer index (B,) int64 -> PET (B, 1, I, J, K) in [-1, 1]."""
+        return self.forward_all(mri)[torch.arange(len(mri)), tracer][:, None]
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, ...]]:
+    """Pad the last three axes at their ends with -1 (background); return also the crop back."""
+    shape = x.shape[-3:]
+    missing = [-side % multiple for side in shape]
+    pads = [amount for extra in reversed(missing) for amount in (0, extra)]
+    return functional.pad(x, pads, value=-1.0), tuple(slice(side) for side in shape)
+
+
+def _position(shape: tuple[int, int, int]) -> Tensor:
+    axes = [torch.linspace(-1, 1, side) for side in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]

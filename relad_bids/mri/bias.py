@@ -1,0 +1,97 @@
+"""Slow intensity change across the image that comes from the coils, not from the tissue."""
+
+from __future__ import annotations
+
+import ants
+import numpy as np
+from ants import ANTsImage
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from relad_bids.errors import ImageError
+from relad_bids.mri.resample import like
+
+WORKING_MM = 8.0
+"""A bias field is smooth over centimetres. On an elderly whole head, 8 mm left the white matter
+as even as 4 mm did (coefficient of variation 0.111; 0.133 before) in a seventh of the time."""
+
+KNOTS_MM = 100
+"""Distance of the spline's knots at the coarsest level; each of the levels halves it."""
+
+ITERATIONS = (20, 20, 20)
+
+
+def correct_bias(image: ANTsImage, mask: ANTsImage | None = None) -> ANTsImage:
+    """Divide out the bias field; N4, Tustison et al. 2010.
+
+    The field is estimated on a grid of about 8 mm, which costs a few seconds, and applied to
+    the original voxels.
+
+    Parameters
+    ----------
+    image
+        MRI in arbitrary units; negative and non-finite voxels become 0.
+    mask
+        Where to look for the field, same grid as ``image``; everything above Otsu's threshold
+        of the logarithms when left out.
+
+    Returns
+    -------
+    ANTsImage
+        float32, same grid and unit as ``image``, nowhere negative.
+
+    Raises
+    ------
+    ImageError
+        The image is constant or nowhere positive.
+    """
+    values = usable(image)
+    found = mask.numpy() > 0 if mask is not None else foreground(values)
+    strides = [max(1, round(WORKING_MM / mm)) for mm in image.spacing]
+    every = tuple(slice(None, None, stride) for stride in strides)
+    log_bias = _log_bias(values[every], found[every], np.multiply(strides, image.spacing))
+    full = ndimage.affine_transform(
+        log_bias, np.diag(1 / np.array(strides)), output_shape=image.shape, order=1, mode="nearest"
+    )
+    return like(image, values * np.exp(-full))
+
+
+def _log_bias(
+    values: NDArray[np.float32], found: NDArray[np.bool_], spacing_mm: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    coarse = ants.from_numpy(np.ascontiguousarray(values), spacing=tuple(spacing_mm))
+    bias = ants.n4_bias_field_correction(
+        coarse,
+        mask=like(coarse, found),
+        shrink_factor=1,
+        convergence={"iters": list(ITERATIONS), "tol": 1e-5},
+        spline_param=KNOTS_MM,
+        return_bias_field=True,
+    )
+    return np.asarray(np.log(bias.numpy()), dtype=np.float32)
+
+
+def usable(image: ANTsImage) -> NDArray[np.float32]:
+    """Return the voxels as float32 with everything negative or non-finite set to 0."""
+    values = np.nan_to_num(image.numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+    values = np.clip(values, 0, None).astype(np.float32)
+    if values.max() <= values.min():
+        raise ImageError(
+            f"an MRI of {image.shape} voxels holds the value {values.max():g} everywhere after "
+            f"negative and non-finite voxels were set to 0. It needs contrast to be used: "
+            f"check that the file is the image it is named after."
+        )
+    return values
+
+
+def foreground(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return where there is tissue, (I, J, K) bool: Otsu on logarithms.
+
+    Logarithms, because air is darker than tissue by a factor, and fat brighter than brain by
+    a factor: on the plain values Otsu would cut through the brain.
+    """
+    positive = values[values > 0]
+    floor = float(np.quantile(positive, 0.99)) * 1e-3
+    logs = np.log(values + floor)
+    return np.asarray(logs > threshold_otsu(logs))

@@ -1,0 +1,194 @@
+"""Where one image lies in another: FLAIR on T1w, T1w on the template."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import ants
+import numpy as np
+from ants import ANTsImage
+from numpy.typing import NDArray
+
+from relad_bids.data.template import template_file
+from relad_bids.mri.bias import foreground, usable
+from relad_bids.mri.head_affine import fit_affine, working_copy
+from relad_bids.mri.head_template import head_template
+from relad_bids.mri.information import binned, mutual_information
+from relad_bids.mri.linear import apply_affine, write_affine
+from relad_bids.mri.resample import grid_of, isotropic_grid, like, reference_image, resample
+from relad_bids.mri.stages import Stage, register
+
+WORKING_MM = 2.0
+
+RIGID_COARSE = Stage(transform="Rigid[0.1]", iterations=(60, 40), shrink=(4, 2), sigmas=(2, 1))
+RIGID_FINE = Stage(
+    transform="Rigid[0.05]", iterations=(40, 20), shrink=(2, 1), sigmas=(1, 0), sampling=0.5
+)
+
+TEMPLATE_AFFINE = Stage(
+    transform="Affine[0.1]", iterations=(50, 30), shrink=(4, 2), sigmas=(2, 1), sampling=0.5
+)
+TEMPLATE_SYN = Stage(
+    transform="SyN[0.2,3,0]", iterations=(40, 20, 5), shrink=(4, 2, 1), sigmas=(2, 1, 0)
+)
+SLOPPY_SYN = Stage(transform="SyN[0.25,3,0]", iterations=(10,), shrink=(4,), sigmas=(2,))
+
+
+@dataclass(frozen=True)
+class RigidResult:
+    """A rigid transform, and how it was found."""
+
+    transform_file: Path
+    """ITK ``.mat`` that resamples the moving image onto the fixed one."""
+    cost: float
+    """Minus the mutual information in nats (16 bins, 2 mm): lower is better."""
+    start: str
+    """Initialisation that won: ``header`` or ``centre of mass``."""
+
+
+@dataclass(frozen=True)
+class TemplateTransforms:
+    """The way to the template and back, each one ITK composite ``.h5``."""
+
+    forward: Path
+    """Resamples a T1w-space image onto MNI152NLin2009cAsym."""
+    inverse: Path
+    """Resamples a template-space image onto the T1w."""
+
+
+def register_rigid(
+    moving: ANTsImage, fixed: ANTsImage, *, fixed_mask: ANTsImage | None = None, out_dir: Path
+) -> RigidResult:
+    """Lay one MRI of a person on another one of the same person; six numbers.
+
+    Two starts are tried at 4 mm, the headers' positions and the centres of mass, and the better
+    one is refined at 2 mm.
+
+    Parameters
+    ----------
+    moving, fixed
+        For instance FLAIR and T1w, any contrast, any grids.
+    fixed_mask
+        Where in ``fixed`` to compare, best the brain a little widened; all of the image when
+        left out.
+    out_dir
+        Existing folder for ``moving_to_fixed_rigid.mat``.
+
+    Raises
+    ------
+    DataError
+        The two images do not overlap from either start.
+    """
+    fixed, moving = _working(fixed), _working(moving)
+    where = _mask_on(fixed, fixed_mask)
+    fits = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, start in _rigid_starts(moving, fixed, where).items():
+            initial = write_affine(start, Path(folder) / "start.mat")
+            fitted = _rigid(fixed, moving, where, RIGID_COARSE, initial, Path(folder) / f"{name}_")
+            fits[name] = (_cost(moving, fixed, where, fitted), fitted)
+        winner = min(fits, key=lambda name: fits[name][0])
+        fine = _rigid(fixed, moving, where, RIGID_FINE, fits[winner][1], Path(folder) / "fine_")
+        out_file = out_dir / "moving_to_fixed_rigid.mat"
+        shutil.copyfile(fine, out_file)
+    return RigidResult(out_file, _cost(moving, fixed, where, out_file), winner)
+
+
+def register_to_template(
+    t1w: ANTsImage,
+    mask: ANTsImage,
+    *,
+    initial: Path | None = None,
+    out_dir: Path,
+    sloppy: bool = False,
+) -> TemplateTransforms:
+    """Warp a brain onto the packaged template brain at 2 mm; SyN, Avants et al. 2008.
+
+    Parameters
+    ----------
+    t1w
+        Bias-corrected T1w.
+    mask
+        Its brain, same grid.
+    initial
+        ITK ``.mat`` from T1w to template (:attr:`relad_bids.mri.brain.BrainMask.affine_file`);
+        searched for when left out.
+    out_dir
+        Existing folder for ``t1w_to_template_Composite.h5`` and
+        ``t1w_to_template_InverseComposite.h5``.
+    sloppy
+        A coarse warp in a few seconds, for trying things out; not for results.
+    """
+    brain = working_copy(like(t1w, t1w.numpy() * (mask.numpy() > 0)))
+    prefix = out_dir / "t1w_to_template_"
+    with tempfile.TemporaryDirectory() as folder:
+        if initial is None:
+            template = head_template(stripped=True)
+            initial = fit_affine(brain, template, out_file=Path(folder) / "affine.mat")
+        register(
+            _template_brain(),
+            brain,
+            [SLOPPY_SYN] if sloppy else [TEMPLATE_AFFINE, TEMPLATE_SYN],
+            prefix=prefix,
+            initial=initial,
+            composite=True,
+        )
+    return TemplateTransforms(
+        forward=Path(f"{prefix}Composite.h5"), inverse=Path(f"{prefix}InverseComposite.h5")
+    )
+
+
+def _template_brain() -> ANTsImage:
+    t1w = ants.image_read(str(template_file("T1w")))
+    return resample(t1w, reference_image(isotropic_grid(t1w, spacing_mm=WORKING_MM)), [])
+
+
+def _working(image: ANTsImage) -> ANTsImage:
+    """Return the image on axis-aligned 2 mm voxels with its brightest 1 % cut off."""
+    grid = isotropic_grid(image, spacing_mm=WORKING_MM)
+    values = usable(resample(image, reference_image(grid), []))
+    ceiling = float(np.quantile(values[foreground(values)], 0.99))
+    return like(reference_image(grid), np.minimum(values, ceiling))
+
+
+def _mask_on(fixed: ANTsImage, mask: ANTsImage | None) -> ANTsImage:
+    if mask is None:
+        return like(fixed, np.ones(fixed.shape))
+    return resample(mask, fixed, [], interpolation="nearest")
+
+
+def _rigid_starts(
+    moving: ANTsImage, fixed: ANTsImage, where: ANTsImage
+) -> dict[str, NDArray[np.float64]]:
+    """Return named (4, 4) starts, fixed RAS+ mm -> moving RAS+ mm."""
+    centred = np.eye(4)
+    centred[:3, 3] = _centre_of_mass(moving) - _centre_of_mass(fixed)
+    return {"header": np.eye(4), "centre of mass": centred}
+
+
+def _centre_of_mass(image: ANTsImage) -> NDArray[np.float64]:
+    """Return the mean place of the tissue, RAS+ mm."""
+    tissue = np.argwhere(foreground(image.numpy()))
+    return apply_affine(grid_of(image).affine, tissue).mean(axis=0)
+
+
+def _rigid(
+    fixed: ANTsImage,
+    moving: ANTsImage,
+    where: ANTsImage,
+    stage: Stage,
+    initial: Path,
+    prefix: Path,
+) -> Path:
+    register(fixed, moving, [stage], prefix=prefix, initial=initial, fixed_mask=where)
+    return Path(f"{prefix}0GenericAffine.mat")
+
+
+def _cost(moving: ANTsImage, fixed: ANTsImage, where: ANTsImage, transform: Path) -> float:
+    inside = where.numpy() > 0
+    pair = [fixed.numpy()[inside], resample(moving, fixed, [transform]).numpy()[inside]]
+    bins = [binned(values, top=max(float(values.max()), 1e-6)) for values in pair]
+    return -mutual_information(*bins)

@@ -1,0 +1,1 @@
+"""A digital phantom: heads with known anatomy, known uptake and simulated scanners."""

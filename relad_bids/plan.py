@@ -1,0 +1,186 @@
+"""What will be made, decided before any graph exists.
+
+Every "if this image exists" of the program is here: a unit that leaves this module has all
+that its graph needs, and everything else has become a line that says why not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from relad_bids.config import MissingFlair
+from relad_bids.errors import InputError, ReladError
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One file of the dataset and the BIDS entities in its name."""
+
+    path: Path
+    entities: Mapping[str, str]
+    """Long names (``subject``, ``session``, ``run``, ``suffix`` ...) -> text as in the file
+    name; what the name does not say is not there."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One participant's session: what is prepared once, for all tracers."""
+
+    subject: str
+    session: str | None
+    t1w: Path
+    flair: Path | None
+    tracers: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """``sub-01_ses-a``: the head of every file name and the name in every message."""
+        return session_label(self.subject, self.session)
+
+    def seed(self, base: int, tracer: str) -> int:
+        """Give each synthesis its own seed, the same on every machine and in any order.
+
+        ``hash()`` would differ from one Python process to the next.
+        """
+        digest = hashlib.sha256(f"{base}/{self.label}_trc-{tracer}".encode()).digest()
+        return int.from_bytes(digest[:4], "big")
+
+
+@dataclass(frozen=True)
+class Left:
+    """A session that is not processed, and why."""
+
+    label: str
+    subject: str
+    session: str | None
+    flag: str
+    """One word for the QC table: ``flair_missing``, ``t1w_missing``, ``image_unusable`` ..."""
+    reason: str
+    exit_code: int
+    """0 where leaving it out is what the user asked for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    units: tuple[Unit, ...]
+    left: tuple[Left, ...]
+    n_measured_pet: int = 0
+    """PET scans found in the dataset."""
+
+
+def session_label(subject: str, session: str | None) -> str:
+    return f"sub-{subject}" + (f"_ses-{session}" if session else "")
+
+
+def plan_units(
+    scans: Iterable[Scan],
+    *,
+    participants: Sequence[str],
+    tracers: Sequence[str],
+    missing_flair: MissingFlair,
+    check: Callable[[Path], object] = lambda path: None,
+) -> Plan:
+    """Pair up the MRI of each session; say of every other session why it is left out.
+
+    Parameters
+    ----------
+    scans
+        T1w, FLAIR and PET files.
+    participants
+        Every participant selected, so that one without any scan is named, too.
+    tracers
+        Canonical names, the same for each session.
+    missing_flair
+        What to do with a session without FLAIR.
+    check
+        Raises a :class:`ReladError` when a file's header cannot be used.
+    """
+    scans = tuple(scans)
+    sessions = _by_session(scans, participants)
+    units, left = [], []
+    for (subject, session), found in sessions.items():
+        try:
+            t1w = _only(found["T1w"], "T1w", subject, session)
+            flair = _flair(found["FLAIR"], subject, session, missing_flair)
+            for path in filter(None, (t1w, flair)):
+                check(path)
+            units.append(Unit(subject, session, t1w, flair, tuple(tracers)))
+        except _Unusable as error:
+            left.append(error.left)
+        except ReladError as error:
+            left.append(_leave(subject, session, "image_unusable", str(error), error.exit_code))
+    n_pet = sum(scan.entities["suffix"] == "pet" for scan in scans)
+    return Plan(tuple(units), tuple(left), n_pet)
+
+
+_Key = tuple[str, str | None]
+
+
+def _by_session(
+    scans: Iterable[Scan], participants: Sequence[str]
+) -> dict[_Key, dict[str, list[Path]]]:
+    """Sort the scans into sessions; an MRI outside any session serves those that lack one.
+
+    A session that holds PET only is none of its own: its MRI lies elsewhere.
+    """
+    found: dict[_Key, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for scan in sorted(scans, key=lambda s: str(s.path)):
+        key = (scan.entities["subject"], scan.entities.get("session"))
+        found[key][scan.entities["suffix"]].append(scan.path)
+    for subject in participants:
+        own = [key for key in found if key[0] == subject]
+        with_mri = [key for key in own if found[key]["T1w"] or found[key]["FLAIR"]]
+        in_sessions = [key for key in with_mri if key[1]]
+        shared = found.pop((subject, None), {}) if in_sessions else {}
+        for key in in_sessions:
+            for suffix, paths in shared.items():
+                found[key][suffix] = found[key][suffix] or paths
+        for key in set(own) - set(with_mri):
+            found.pop(key, None)
+        if not with_mri:
+            found[subject, None]["T1w"] = []
+    return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "")))
+
+
+class _Unusable(Exception):
+    def __init__(self, left: Left) -> None:
+        super().__init__(left.reason)
+        self.left = left
+
+
+def _leave(subject: str, session: str | None, flag: str, reason: str, code: int) -> Left:
+    return Left(session_label(subject, session), subject, session, flag, reason, code)
+
+
+def _only(paths: Sequence[Path], suffix: str, subject: str, session: str | None) -> Path:
+    if len(paths) == 1:
+        return paths[0]
+    if not paths:
+        reason = f"has no {suffix} image; one is needed. Add it, or leave the session out with "
+        reason += "--participant-label or --session-label."
+        raise _Unusable(
+            _leave(subject, session, f"{suffix.lower()}_missing", reason, InputError.exit_code)
+        )
+    names = ", ".join(path.name for path in paths)
+    reason = f"has {len(paths)} {suffix} images ({names}); exactly one is needed. Say which with "
+    reason += f'--bids-filter-file, for example {{"{suffix.lower()}": {{"run": "1"}}}}.'
+    raise _Unusable(
+        _leave(subject, session, f"{suffix.lower()}_ambiguous", reason, InputError.exit_code)
+    )
+
+
+def _flair(
+    paths: Sequence[Path], subject: str, session: str | None, rule: MissingFlair
+) -> Path | None:
+    if paths:
+        return _only(paths, "FLAIR", subject, session)
+    if rule == "t1w-only":
+        return None
+    code = 0 if rule == "skip" else InputError.exit_code
+    reason = "has no FLAIR image and is left out; the network was trained on T1w and FLAIR. "
+    reason += "--missing-flair t1w-only runs it with the network's 'no FLAIR' input."
+    raise _Unusable(_leave(subject, session, "flair_missing", reason, code))

@@ -1,0 +1,189 @@
+"""What is written about a session: columns, flags and sidecars that are known before the run."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from relad_bids import __version__
+from relad_bids.bids.outputs import ATLAS, bids_uri, product_path
+from relad_bids.bids.sidecars import raw_uri, sidecar, synthetic_facts
+from relad_bids.config import Config
+from relad_bids.core.columns import SYNTHETIC_STATEMENT, dictionary
+from relad_bids.model.card import Card
+from relad_bids.plan import Unit
+from relad_bids.tables import tracers
+from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
+
+
+def resolution_label(card: Card) -> str:
+    """``res-`` of the network's grid: its voxel size in mm."""
+    return f"{round(card.grid.voxel_volume_mm3 ** (1 / 3), 2):g}".replace(".", "p")
+
+
+def resolution_text(card: Card) -> str:
+    size = "x".join(map(str, card.shape))
+    return f"{resolution_label(card)} mm isotropic, {size} voxels, the grid of {card.name}"
+
+
+def inside(config: Config, path: Path) -> str:
+    """Name an input file relative to its dataset: no path of the machine is written."""
+    return path.absolute().relative_to(config.bids_dir.absolute()).as_posix()
+
+
+def session_flags(unit: Unit) -> list[str]:
+    return [] if unit.flair else ["flair_missing"]
+
+
+def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
+    """Columns of the QC row that the plan already knows."""
+    return {
+        "participant_id": f"sub-{unit.subject}",
+        "session_id": f"ses-{unit.session}" if unit.session else None,
+        "t1w": inside(config, unit.t1w),
+        "flair": inside(config, unit.flair) if unit.flair else None,
+        "checkpoint_id": card.label,
+        "device": config.device,
+        "software_version": __version__,
+    }
+
+
+def statement(card: Card) -> str:
+    return f"{SYNTHETIC_STATEMENT} {card.statement}"
+
+
+def pet_flags(unit: Unit, tracer: str) -> list[str]:
+    """Flags that hold for a whole synthetic image."""
+    pseudo = ["pseudo_reference"] if tracers()[tracer].target in PSEUDO_REFERENCE else []
+    return [*session_flags(unit), *pseudo, "single_sample"]
+
+
+def pet_context(unit: Unit, tracer: str, card: Card, config: Config) -> dict[str, Any]:
+    """Columns of a VOI table with one value for all its rows."""
+    return {
+        "participant_id": f"sub-{unit.subject}",
+        "session_id": f"ses-{unit.session}" if unit.session else None,
+        "tracer": tracer,
+        "trc_label": tracers()[tracer].trc,
+        "source": "synthetic",
+        "checkpoint_id": card.label,
+        "n_samples": 1,
+        "seed": unit.seed(config.seed, tracer),
+        "atlas": ATLAS,
+        "voi_source": "atlas-warped",
+        "voi_space": "T1w",
+        "unit": "SUVR of the training set",
+        "pvc": "none",
+        "software_version": __version__,
+        "statement": statement(card),
+    }
+
+
+class Sidecars:
+    """The JSON of every product of one session."""
+
+    def __init__(self, unit: Unit, card: Card, config: Config) -> None:
+        self.unit, self.card, self.config = unit, card, config
+        self.raw = {
+            "t1w": raw_uri(inside(config, unit.t1w)),
+            "flair": raw_uri(inside(config, unit.flair)) if unit.flair else "",
+        }
+
+    def anat(self, products: tuple[str, ...], *, source: str) -> dict[str, dict[str, Any]]:
+        """Sidecars of images made from one MRI (``t1w`` or ``flair``)."""
+        return {key: self._one(key, [self.raw[source]]) for key in products if _is_image(key)}
+
+    def pet(self, tracer: str) -> dict[str, dict[str, Any]]:
+        """Sidecars of one tracer's maps, table and reference region."""
+        unit, known = self.unit, tracers()[tracer]
+        sequences = ["t1w_norm", *(["flair_norm"] if unit.flair else [])]
+        sources = [bids_uri(self.path(key)) for key in sequences]
+        facts = synthetic_facts(
+            self.card,
+            tracer=known.name,
+            radionuclide=known.radionuclide,
+            reference=reference_of_tracer(tracer, self.config.reference),
+            seed=unit.seed(self.config.seed, tracer),
+            device=self.config.device,
+        )
+        table = dictionary(statement=statement(self.card), Sources=sources, **_table_facts(facts))
+        return {
+            "suvr_mni": self._one("suvr_mni", sources, **facts),
+            "suvr_t1w": self._one("suvr_t1w", sources, **facts, **_T1W_SPACE),
+            "kinpar": table,
+            "reference_mask": self._one(
+                "reference_mask", [bids_uri(self.path("dseg"))], **_T1W_SPACE
+            ),
+        }
+
+    def path(self, key: str) -> Path:
+        return product_path(
+            key,
+            self.unit.label,
+            space=self.card.space,
+            resolution=resolution_label(self.card),
+        )
+
+    def _one(self, key: str, sources: list[str], **facts: Any) -> dict[str, Any]:
+        space = _T1W_SPACE if key in ("brain_mask", "flair_preproc", "dseg") else {}
+        return sidecar(
+            key,
+            sources=sources,
+            space=self.card.space,
+            resolution=resolution_text(self.card),
+            facts={**space, **facts},
+        )
+
+
+_T1W_SPACE = {"SpatialReference": "orig"}
+
+
+def _is_image(key: str) -> bool:
+    return not key.endswith(("_xfm", "_table", "morph"))
+
+
+def _table_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    keys = ("Synthetic", "TracerName", "TracerRadionuclide", "ReferenceRegion", "SynthesisModel")
+    return {key: facts[key] for key in keys}
+
+
+def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
+    """What the session's page says that is known before the run."""
+    pets = [
+        {
+            "tracer": tracer,
+            "ref_region": reference_of_tracer(tracer, config.reference),
+            "primary_vois": tuple(tracers()[tracer].primary_vois),
+            "suvr_max": float(card.tracer(tracer).suvr_max or 3.0),
+        }
+        for tracer in unit.tracers
+    ]
+    return {
+        "label": unit.label,
+        "software_version": __version__,
+        "checkpoint": card.label,
+        "statement": card.statement,
+        "pets": pets,
+        "used": {
+            "T1w": inside(config, unit.t1w),
+            "FLAIR": inside(config, unit.flair) if unit.flair else "missing",
+            "Network": card.label,
+            "Device": config.device,
+            "Seed": str(config.seed),
+        },
+        "methods": methods(unit, card),
+    }
+
+
+def methods(unit: Unit, card: Card) -> str:
+    """The paragraph for a paper."""
+    from relad_bids.reports.methods import methods_text
+
+    packages = ("antspyx", "torch", "nipype")
+    return methods_text(
+        versions={name: version(name) for name in packages},
+        space=card.space,
+        tracers=unit.tracers,
+        missing_flair=unit.flair is None,
+    )

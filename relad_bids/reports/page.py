@@ -1,0 +1,142 @@
+"""One session on one page: a single HTML file that opens anywhere, without a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined, Template
+
+from relad_bids.core.columns import SYNTHETIC_STATEMENT
+from relad_bids.files import read_table, write_text
+from relad_bids.reports import figures
+from relad_bids.reports.slices import Mosaic, Volume, read_volume
+from relad_bids.reports.voi_rows import VOIRow, flags_of, main_rows, reference_line
+from relad_bids.vois import reference_regions
+
+
+@dataclass(frozen=True, kw_only=True)
+class PetEntry:
+    """One synthetic PET of the page."""
+
+    tracer: str
+    suvr_t1w: Path
+    """SUVr in T1w space, NaN outside the field of view."""
+    table: Path
+    """VOI table (:mod:`relad_bids.core.columns`)."""
+    ref_region: str
+    primary_vois: tuple[str, ...]
+    suvr_max: float
+    """End of the colour scale and of the bars."""
+    ref_mask: Path | None = None
+    """Reference region as applied; without it the labels it is drawn from are outlined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionPage:
+    """What the page of one session shows."""
+
+    label: str
+    """``sub-01_ses-a``"""
+    software_version: str
+    checkpoint: str
+    statement: str
+    """The checkpoint's own sentence on what its images are worth."""
+    t1w: Path
+    mask: Path
+    """Brain mask, T1w space."""
+    t1w_mni: Path
+    template: Path
+    """Brain-only template, same space as ``t1w_mni``, any grid."""
+    flair_t1w: Path | None
+    """FLAIR in T1w space; None where the session has none."""
+    dseg: Path
+    """FreeSurfer label numbers in T1w space."""
+    pets: tuple[PetEntry, ...]
+    facts: Mapping[str, str]
+    """What was used, in the order in which it is printed."""
+    flags: tuple[str, ...]
+    methods: str
+    """Paragraphs separated by an empty line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PetSection:
+    tracer: str
+    picture: str
+    reference: str
+    suvr_max: float
+    rows: tuple[VOIRow, ...]
+
+
+def write_session_page(path: Path, page: SessionPage) -> None:
+    """Write the page of one session, pictures inside, whole or not at all.
+
+    Raises
+    ------
+    EmptyRegionError
+        The brain mask is empty.
+    """
+    t1w, mask = read_volume(page.t1w), read_volume(page.mask)
+    mosaic = figures.head_mosaic(mask)
+    registration = figures.registration_figure(
+        read_volume(page.t1w_mni), read_volume(page.template)
+    )
+    labels = read_volume(page.dseg)
+    html = _template().render(
+        page=page,
+        synthetic_statement=SYNTHETIC_STATEMENT,
+        flags=flags_of(page.flags),
+        methods=[part for part in page.methods.split("\n\n") if part.strip()],
+        mask_picture=_data_uri(figures.mask_figure(t1w, mask, mosaic)),
+        registration_picture=_data_uri(registration),
+        flair_picture=_flair_picture(page.flair_t1w, t1w, mask),
+        pets=[_pet_section(entry, labels, mask, mosaic) for entry in page.pets],
+    )
+    write_text(path, html)
+
+
+def _flair_picture(flair: Path | None, t1w: Volume, mask: Volume) -> str | None:
+    if flair is None:
+        return None
+    return _data_uri(figures.flair_figure(read_volume(flair), t1w, mask))
+
+
+def _pet_section(entry: PetEntry, labels: Volume, mask: Volume, mosaic: Mosaic) -> _PetSection:
+    table = read_table(entry.table)
+    picture = figures.pet_figure(
+        read_volume(entry.suvr_t1w), mask, _reference(entry, labels), mosaic,
+        tracer=entry.tracer, suvr_max=entry.suvr_max,
+    )  # fmt: skip
+    return _PetSection(
+        tracer=entry.tracer,
+        picture=_data_uri(picture),
+        reference=reference_line(table, entry.ref_region),
+        suvr_max=entry.suvr_max,
+        rows=main_rows(table, entry.primary_vois, suvr_max=entry.suvr_max),
+    )
+
+
+def _reference(entry: PetEntry, labels: Volume) -> Volume:
+    if entry.ref_mask is not None:
+        return read_volume(entry.ref_mask)
+    inside = np.isin(np.rint(labels.data), reference_regions()[entry.ref_region])
+    return Volume(inside.astype(np.float32), labels.affine)
+
+
+def _data_uri(picture: bytes) -> str:
+    return f"data:{figures.MIME};base64,{base64.b64encode(picture).decode('ascii')}"
+
+
+@cache
+def _template() -> Template:
+    source = (files("relad_bids") / "reports" / "session.html.jinja").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source)

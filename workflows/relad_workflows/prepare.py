@@ -1,0 +1,184 @@
+"""From raw MRI to what the network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.pipeline.engine import Node, Workflow
+
+from relad_bids.interfaces.mri import (
+    CheckImage,
+    CorrectBias,
+    ExtractBrain,
+    RegisterFlair,
+    RegisterTemplate,
+    ResampleToGrid,
+    SegmentTissue,
+)
+from relad_bids.interfaces.network import NormaliseMRI
+
+IMAGE_MEM_GB = 1.0
+"""Peak of a step that holds a 1 mm head two or three times in float32, with ants imported."""
+
+REGISTRATION_MEM_GB = 2.0
+"""Peak of antsRegistration with the template at 2 mm and the head at 1 mm."""
+
+
+def init_prepare_t1w_wf(
+    *, skull_strip: str, sloppy: bool, name: str = "prepare_t1w_wf"
+) -> Workflow:
+    """Correct, strip, segment a T1w and register it to the template.
+
+    Inputs
+    ------
+    t1w
+        T1w of the dataset
+
+    Outputs
+    -------
+    t1w
+        after N4, original grid
+    mask
+        brain
+    brain_facts
+        volume, method, flags
+    csf, gm, wm
+        tissue probabilities
+    t1w_to_mni, mni_to_t1w
+        ITK composite transforms
+    """
+    inputnode = Node(IdentityInterface(fields=["t1w"]), name="inputnode")
+    outputnode = Node(
+        IdentityInterface(
+            fields=["t1w", "mask", "brain_facts", "csf", "gm", "wm", "t1w_to_mni", "mni_to_t1w"]
+        ),
+        name="outputnode",
+    )
+    check_t1w = Node(CheckImage(), name="check_t1w", mem_gb=IMAGE_MEM_GB)
+    correct_t1w = Node(CorrectBias(), name="correct_t1w", mem_gb=IMAGE_MEM_GB)
+    extract_brain = Node(
+        ExtractBrain(mode=skull_strip), name="extract_brain", mem_gb=REGISTRATION_MEM_GB
+    )
+    segment_tissue = Node(SegmentTissue(), name="segment_tissue", mem_gb=IMAGE_MEM_GB)
+    register_template = Node(
+        RegisterTemplate(sloppy=sloppy), name="register_template", mem_gb=REGISTRATION_MEM_GB
+    )
+    workflow = Workflow(name=name)
+    # fmt: off
+    workflow.connect([
+        (inputnode, check_t1w, [("t1w", "in_file")]),
+        (check_t1w, correct_t1w, [("out_file", "in_file")]),
+        (correct_t1w, extract_brain, [("out_file", "in_file")]),
+        (correct_t1w, segment_tissue, [("out_file", "t1w")]),
+        (extract_brain, segment_tissue, [("mask", "mask")]),
+        (correct_t1w, register_template, [("out_file", "t1w")]),
+        (extract_brain, register_template, [("mask", "mask"),
+                                            ("t1w_to_mni_affine", "initial")]),
+        (correct_t1w, outputnode, [("out_file", "t1w")]),
+        (extract_brain, outputnode, [("mask", "mask"),
+                                     ("facts", "brain_facts")]),
+        (segment_tissue, outputnode, [("csf", "csf"), ("gm", "gm"), ("wm", "wm")]),
+        (register_template, outputnode, [("forward", "t1w_to_mni"),
+                                         ("inverse", "mni_to_t1w")]),
+    ])
+    # fmt: on
+    return workflow
+
+
+def init_prepare_flair_wf(*, name: str = "prepare_flair_wf") -> Workflow:
+    """Correct a FLAIR and register it to its T1w.
+
+    Inputs
+    ------
+    flair
+        FLAIR of the dataset
+    t1w, mask
+        prepared T1w and its brain
+
+    Outputs
+    -------
+    flair
+        after N4, original grid
+    flair_t1w
+        the same on the T1w grid
+    flair_to_t1w
+        rigid ITK transform
+    flair_facts
+        cost, initialisation
+    """
+    inputnode = Node(IdentityInterface(fields=["flair", "t1w", "mask"]), name="inputnode")
+    outputnode = Node(
+        IdentityInterface(fields=["flair", "flair_t1w", "flair_to_t1w", "flair_facts"]),
+        name="outputnode",
+    )
+    check_flair = Node(CheckImage(), name="check_flair", mem_gb=IMAGE_MEM_GB)
+    correct_flair = Node(CorrectBias(), name="correct_flair", mem_gb=IMAGE_MEM_GB)
+    register_flair = Node(RegisterFlair(), name="register_flair", mem_gb=IMAGE_MEM_GB)
+    list_transforms = Node(Merge(1), name="list_transforms", run_without_submitting=True)
+    flair_on_t1w = Node(ResampleToGrid(), name="flair_on_t1w", mem_gb=IMAGE_MEM_GB)
+    workflow = Workflow(name=name)
+    # fmt: off
+    workflow.connect([
+        (inputnode, check_flair, [("flair", "in_file")]),
+        (check_flair, correct_flair, [("out_file", "in_file")]),
+        (correct_flair, register_flair, [("out_file", "flair")]),
+        (inputnode, register_flair, [("t1w", "t1w"), ("mask", "mask")]),
+        (register_flair, list_transforms, [("xfm", "in1")]),
+        (correct_flair, flair_on_t1w, [("out_file", "in_file")]),
+        (list_transforms, flair_on_t1w, [("out", "transforms")]),
+        (inputnode, flair_on_t1w, [("t1w", "reference")]),
+        (correct_flair, outputnode, [("out_file", "flair")]),
+        (flair_on_t1w, outputnode, [("out_file", "flair_t1w")]),
+        (register_flair, outputnode, [("xfm", "flair_to_t1w"),
+                                      ("facts", "flair_facts")]),
+    ])
+    # fmt: on
+    return workflow
+
+
+def init_to_network_wf(
+    *, grid: Mapping[str, Any], contract: Mapping[str, float], n_transforms: int, name: str
+) -> Workflow:
+    """Bring one sequence from its original voxels to the network's grid and intensities.
+
+    Inputs
+    ------
+    image
+        after N4, original grid
+    mask_mni
+        brain on the network's grid
+    xfm1, xfm2 ...
+        ITK transforms, the last one applied first
+
+    Outputs
+    -------
+    preproc
+        on the network's grid, original intensities
+    norm
+        in [-1, 1]
+    scale
+        intensities that became -1 and +1
+    """
+    xfms = [f"xfm{i + 1}" for i in range(n_transforms)]
+    inputnode = Node(IdentityInterface(fields=["image", "mask_mni", *xfms]), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=["preproc", "norm", "scale"]), name="outputnode")
+    list_transforms = Node(
+        Merge(n_transforms), name="list_transforms", run_without_submitting=True
+    )
+    to_grid = Node(ResampleToGrid(grid=dict(grid)), name="to_grid", mem_gb=IMAGE_MEM_GB)
+    normalise = Node(NormaliseMRI(contract=dict(contract)), name="normalise", mem_gb=IMAGE_MEM_GB)
+    workflow = Workflow(name=name)
+    # fmt: off
+    workflow.connect([
+        (inputnode, list_transforms, [(x, f"in{i + 1}") for i, x in enumerate(xfms)]),
+        (inputnode, to_grid, [("image", "in_file")]),
+        (list_transforms, to_grid, [("out", "transforms")]),
+        (to_grid, normalise, [("out_file", "in_file")]),
+        (inputnode, normalise, [("mask_mni", "mask_file")]),
+        (to_grid, outputnode, [("out_file", "preproc")]),
+        (normalise, outputnode, [("out_file", "norm"), ("scale", "scale")]),
+    ])
+    # fmt: on
+    return workflow
