@@ -41,6 +41,11 @@ class Unit:
         """``sub-01_ses-a``: the head of every file name and the name in every message."""
         return session_label(self.subject, self.session)
 
+    @property
+    def graph_name(self) -> str:
+        """``sub_01_ses_a_wf``; Nipype's names take no ``+``, which BIDS allows in a label."""
+        return self.label.replace("-", "_").replace("+", "__") + "_wf"
+
     def seed(self, base: int, tracer: str) -> int:
         """Give each synthesis its own seed, the same on every machine and in any order.
 

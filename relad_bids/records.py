@@ -80,6 +80,11 @@ def pet_context(unit: Unit, tracer: str, card: Card, config: Config) -> dict[str
     }
 
 
+SHOWN_SUVR = {"tau": 2.5, "amyloid": 2.5, "tspo": 2.0, "metabolism": 2.0}
+"""End of the colour scale on the page, by target: the usual range of cortical SUVr, the same for
+every participant so that pages can be compared."""
+
+
 class Sidecars:
     """The JSON of every product of one session."""
 
@@ -155,7 +160,7 @@ def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
             "tracer": tracer,
             "ref_region": reference_of_tracer(tracer, config.reference),
             "primary_vois": tuple(tracers()[tracer].primary_vois),
-            "suvr_max": float(card.tracer(tracer).suvr_max or 3.0),
+            "suvr_max": SHOWN_SUVR[tracers()[tracer].target],
         }
         for tracer in unit.tracers
     ]
@@ -172,18 +177,21 @@ def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
             "Device": config.device,
             "Seed": str(config.seed),
         },
-        "methods": methods(unit, card),
+        "methods": methods(unit, card, config),
     }
 
 
-def methods(unit: Unit, card: Card) -> str:
+def methods(unit: Unit, card: Card, config: Config) -> str:
     """The paragraph for a paper."""
     from relad_bids.reports.methods import methods_text
 
-    packages = ("antspyx", "torch", "nipype")
+    packages = {"ants": "antspyx", "torch": "torch", "nipype": "nipype"}
     return methods_text(
-        versions={name: version(name) for name in packages},
+        software_version=__version__,
+        versions={name: version(package) for name, package in packages.items()},
         space=card.space,
-        tracers=unit.tracers,
-        missing_flair=unit.flair is None,
+        checkpoint=card.label,
+        statement=card.statement,
+        references={t: reference_of_tracer(t, config.reference) for t in unit.tracers},
+        has_flair=unit.flair is not None,
     )

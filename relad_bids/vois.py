@@ -34,10 +34,12 @@ def quantified_vois(numbers: Iterable[int]) -> tuple[VOI, ...]:
     hemi_of = {number: label.hemi for number, label in label_names().items()}
     rows: list[VOI] = []
     for chosen in voi_sets():
-        drawn = {row.name for row in rows}
-        if chosen.kind == "mask" or not set(chosen.parts) <= drawn:
+        drawn = {row.name: row.labels for row in rows if row.hemi == "B"}
+        if chosen.kind == "mask" or not set(chosen.parts) <= drawn.keys():
             continue
-        whole = VOI(chosen.family, chosen.voi, chosen.labels, parts=chosen.parts)
+        # Size and coverage of a mean of parts are those of all its voxels together.
+        labels = chosen.labels or tuple(sorted({n for part in chosen.parts for n in drawn[part]}))
+        whole = VOI(chosen.family, chosen.voi, labels, parts=chosen.parts)
         rows.extend(by_hemisphere(whole, hemi_of))
     rows += [
         VOI("label", label.name, (number,), _side(label.hemi))

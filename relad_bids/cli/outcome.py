@@ -43,26 +43,45 @@ class Outcome:
         return f"{len(self.done)} done, {skipped} left out, {len(self.failed)} failed"
 
 
-def read_crashes(folder: Path, units: Sequence[Unit]) -> dict[str, Left]:
-    """Read Nipype's crash files: session label -> why it failed.
+def crash_files(folder: Path, units: Sequence[Unit]) -> dict[str, list[Path]]:
+    """Sort Nipype's crash files by session label, oldest first.
 
-    A crash of a step whose session had crashed before (a follow-up) is not told twice: files
-    are read oldest first.
+    Their names hold the step alone; the session stands in the text.
     """
-    by_node = {unit.label.replace("-", "_") + "_wf": unit for unit in units}
-    found: dict[str, Left] = {}
+    by_name = {unit.graph_name: unit.label for unit in units}
+    found: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("crash-*.txt"), key=lambda p: p.stat().st_mtime_ns):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        node = _NODE.search(text)
-        parts = node.group(1).split(".") if node else []
-        unit = next((by_node[part] for part in parts if part in by_node), None)
-        if unit and unit.label not in found:
-            found[unit.label] = _failure(unit, text, parts[-1], path)
+        for part in _node(_text(path)).split("."):
+            if part in by_name:
+                found.setdefault(by_name[part], []).append(path)
     return found
 
 
-def _failure(unit: Unit, text: str, node: str, path: Path) -> Left:
-    last = text.rstrip().splitlines()[-1]
+def read_crashes(folder: Path, units: Sequence[Unit]) -> dict[str, Left]:
+    """Read Nipype's crash files: session label -> why it failed.
+
+    A crash of a step whose session had crashed before (a follow-up) is not told twice.
+    """
+    by_label = {unit.label: unit for unit in units}
+    return {
+        label: _failure(by_label[label], first)
+        for label, (first, *_) in crash_files(folder, units).items()
+    }
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _node(text: str) -> str:
+    """Full name of the step that crashed: ``relad_wf.sub_01_wf.synthesise``."""
+    found = _NODE.search(text)
+    return found.group(1) if found else ""
+
+
+def _failure(unit: Unit, path: Path) -> Left:
+    text = _text(path)
+    node, last = _node(text).rpartition(".")[2], text.rstrip().splitlines()[-1]
     reason, code = f"the step {node} stopped with: {last}. The whole story is in {path}.", 1
     if match := _ERROR.search(text):
         reason = _message(match.group(2))

@@ -18,7 +18,7 @@ from relad_bids.bids.dataset import write_root_files
 from relad_bids.bids.images import require_readable
 from relad_bids.bids.inputs import find_scans
 from relad_bids.bids.outputs import product_path
-from relad_bids.cli.outcome import Outcome, read_crashes
+from relad_bids.cli.outcome import Outcome, crash_files, read_crashes
 from relad_bids.cli.settings import config_of, for_checkpoint
 from relad_bids.config import Config
 from relad_bids.core.qc import qc_row
@@ -109,11 +109,10 @@ def _compute(
     if graph:
         workflow.write_graph(graph2use="colored", format="svg")
     execute(workflow, config=config, crash_dir=crash_dir)
-    crashes = read_crashes(crash_dir, plan.units)
-    for label in crashes:
-        for path in crash_dir.glob(f"crash-*{label.replace('-', '_')}*.txt"):
+    for label, paths in crash_files(crash_dir, plan.units).items():
+        for path in paths:
             shutil.copy(path, logs[label])
-    return crashes
+    return read_crashes(crash_dir, plan.units)
 
 
 def _log_dir(config: Config, subject: str, run_id: str) -> Path:

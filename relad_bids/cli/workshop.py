@@ -109,3 +109,7 @@ def _run_show(args: Namespace) -> int:
 
     print(verify_checkpoint(args.folder or BUNDLED).to_json(), end="")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

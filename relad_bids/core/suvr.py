@@ -211,5 +211,6 @@ def _flags(n_voxels: int, volume_mm3: float, coverage: float, missing: Sequence[
     return found
 
 
-def _join(labels: Iterable[int]) -> str:
-    return ",".join(map(str, labels))
+def _join(labels: Iterable[int]) -> str | None:
+    """None, not empty text: a BIDS table has ``n/a`` and no empty cells."""
+    return ",".join(map(str, labels)) or None

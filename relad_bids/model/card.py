@@ -104,7 +104,8 @@ def read_card(path: Path) -> Card:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is not JSON ({error}); a checkpoint card is.") from error
-    if (found := content.get("format")) != FORMAT:
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
         raise CheckpointError(f"{path}: format {found}, this version reads format {FORMAT}.")
     try:
         content["tracers"] = tuple(TracerOutput(**t) for t in content["tracers"])

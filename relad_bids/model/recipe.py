@@ -89,9 +89,10 @@ def read_recipe(path: Path) -> Recipe:
     try:
         nested = {name: kind(**_tuples(content.get(name, {}))) for name, kind in _TABLES.items()}
         recipe = Recipe(**{**content, **nested})
-    except TypeError as error:
+        found = recipe.problems()
+    except TypeError as error:  # a key is missing, or a value has another type
         raise ConfigError(f"{path}: {error}.") from error
-    if found := recipe.problems():
+    if found:
         raise ConfigError(f"{path}:\n  " + "\n  ".join(found))
     return recipe
 

@@ -200,7 +200,8 @@ def _resume(
 def skill(network: PosteriorMeanUNet, cohort: Cohort, *, workers: int) -> Tensor:
     """Skill over coarse cells per tracer (R,): 1 - squared error over the training mean's."""
     ours, floor = [], []
-    for batch in loader(cohort, batch_size=1, workers=workers):
+    for loaded in loader(cohort, batch_size=1, workers=workers):
+        batch = loaded.to(network.prior.device)
         ours.append(squared_errors(network.forward_all(batch.mri), batch)[1])
         floor.append(squared_errors(network.prior.expand_as(batch.pet), batch)[1])
     return 1 - torch.cat(ours).mean(0) / torch.cat(floor).mean(0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import ants
 import numpy as np
 from ants import ANTsImage
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from relad_bids.errors import ImageError
 from relad_bids.mri.bias import usable
 from relad_bids.mri.head_affine import fit_affine, working_copy
 from relad_bids.mri.head_template import HeadTemplate, head_template
-from relad_bids.mri.resample import grid_of, like
+from relad_bids.mri.resample import grid_of, like, resample
+from relad_bids.mri.stages import Stage, register
 
 LEAST_EMPTY = 0.5
 """Share of voxels that are 0 in an image whose scalp was removed."""
@@ -33,6 +34,11 @@ POSSIBLE_ML = (300.0, 2600.0)
 
 MOST_CUT = 0.02
 """Share of the mask's voxels on the edge of the image that is not worth a word."""
+
+
+STIFF_WARP = Stage(transform="SyN[0.2,6,2]", iterations=(30,), shrink=(4,), sigmas=(2,))
+"""Bends over centimetres only. A free warp lets the template's thin fluid follow the grey matter
+and its skull the fluid of an atrophic brain (9 % of the truth lost, against 4 %)."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +99,18 @@ def is_stripped(t1w: ANTsImage) -> bool:
 def _carried_back(
     t1w: ANTsImage, head: ANTsImage, template: HeadTemplate, affine_file: Path
 ) -> NDArray[np.bool_]:
-    soft = ants.apply_transforms(
-        fixed=t1w,
-        moving=template.brain,
-        transformlist=[str(affine_file)],
-        whichtoinvert=[True],
-        interpolator="linear",
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = Path(folder) / "head_"
+        register(
+            template.head,
+            head,
+            [STIFF_WARP],
+            prefix=prefix,
+            initial=affine_file,
+            fixed_mask=template.seen,
+            composite=True,
+        )
+        soft = resample(template.brain, t1w, [Path(f"{prefix}InverseComposite.h5")])
     return _solid(soft.numpy() > 0.5)
 
 

@@ -18,7 +18,10 @@ CLASSES = 3
 
 BINS = 256
 
-MIXTURE_ROUNDS = 60
+MIXTURE_ROUNDS = 5
+"""With free shares, or run to convergence, grey matter swallows the voxels between two tissues
+or vanishes where the contrast is low (3 to 6 mm slices); five rounds with equal shares agreed
+best with the template's tissue in seven heads."""
 
 SMOOTHING_ROUNDS = 3
 
@@ -71,7 +74,7 @@ def segment_tissue(t1w: ANTsImage, mask: ANTsImage) -> TissueMaps:
             f"to be divided into fluid, grey and white matter. It needs {FEWEST_VOXELS} voxels "
             f"and {CLASSES} intensities: look at the brain mask."
         )
-    box = ndimage.find_objects(inside)[0]
+    box = ndimage.find_objects(inside.astype(np.uint8))[0]
     bright = np.minimum(values / np.quantile(values[inside], 0.995), 1.0)
     likelihood = _likelihood(bright[box], _fit_mixture(bright[inside]))
     posterior = _smoothed(likelihood, inside[box], np.asarray(t1w.spacing))
@@ -81,7 +84,7 @@ def segment_tissue(t1w: ANTsImage, mask: ANTsImage) -> TissueMaps:
 
 
 def _fit_mixture(bright: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return rows of mean, standard deviation and share, by rising mean; EM on a histogram."""
+    """Return rows of mean and standard deviation, by rising mean; EM on a histogram."""
     counts, edges = np.histogram(bright, bins=BINS, range=(0.0, 1.0))
     centres = (edges[:-1] + edges[1:]) / 2
     cuts = threshold_multiotsu(hist=(counts, centres), classes=CLASSES)
@@ -97,14 +100,14 @@ def _moments(weights: NDArray, centres: NDArray) -> NDArray[np.float64]:
     total = np.maximum(weights.sum(axis=1), 1e-9)
     mean = weights @ centres / total
     spread = np.sqrt((weights * (centres - mean[:, None]) ** 2).sum(axis=1) / total)
-    return np.column_stack([mean, np.maximum(spread, LEAST_SPREAD), total / total.sum()])
+    return np.column_stack([mean, np.maximum(spread, LEAST_SPREAD)])
 
 
 def _likelihood(bright: NDArray, mixture: NDArray[np.float64]) -> NDArray:
-    """Return share times density of each class, (3, ...)."""
+    """Return the density of each class but for a common factor, (3, ...)."""
     shape = (-1, *[1] * bright.ndim)
-    mean, spread, share = (column.reshape(shape) for column in mixture.T.astype(bright.dtype))
-    return share / spread * np.exp(-0.5 * ((bright - mean) / spread) ** 2)
+    mean, spread = (column.reshape(shape) for column in mixture.T.astype(bright.dtype))
+    return 1 / spread * np.exp(-0.5 * ((bright - mean) / spread) ** 2)
 
 
 def _smoothed(

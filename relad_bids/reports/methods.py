@@ -11,8 +11,7 @@ _FLAIR = (
     "the T1w image by a rigid transform; both transforms were applied in one interpolation."
 )
 _NO_FLAIR = (
-    "No FLAIR image was available in this session; the PET was estimated from the T1w image "
-    "alone."
+    "No FLAIR image was available in this session; the PET was estimated from the T1w image alone."
 )
 
 
@@ -61,9 +60,7 @@ def methods_text(
     )
 
 
-def _preparation(
-    version: str, versions: Mapping[str, str], space: str, *, has_flair: bool
-) -> str:
+def _preparation(version: str, versions: Mapping[str, str], space: str, *, has_flair: bool) -> str:
     return (
         f"Images were processed with relad-bids {version}, a BIDS App (Gorgolewski et al., 2017, "
         f"PLOS Computational Biology) built on Nipype{_of(versions, 'nipype')} (Gorgolewski et "

@@ -16,8 +16,14 @@ from relad_bids.core.columns import SYNTHETIC_STATEMENT
 from relad_bids.files import read_table, write_text
 from relad_bids.reports import figures
 from relad_bids.reports.slices import Mosaic, Volume, read_volume
-from relad_bids.reports.voi_rows import VOIRow, flags_of, main_rows, reference_line
-from relad_bids.vois import reference_regions
+from relad_bids.reports.voi_rows import (
+    VOIRow,
+    flags_of,
+    main_rows,
+    reference_line,
+    shared_flags,
+)
+from relad_bids.vois import GEOMETRIC, reference_regions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +77,7 @@ class _PetSection:
     picture: str
     reference: str
     suvr_max: float
+    flags: tuple[str, ...]
     rows: tuple[VOIRow, ...]
 
 
@@ -111,13 +118,14 @@ def _pet_section(entry: PetEntry, labels: Volume, mask: Volume, mosaic: Mosaic) 
     table = read_table(entry.table)
     picture = figures.pet_figure(
         read_volume(entry.suvr_t1w), mask, _reference(entry, labels), mosaic,
-        tracer=entry.tracer, suvr_max=entry.suvr_max,
+        tracer=entry.tracer, suvr_max=entry.suvr_max, reference_name=_reference_name(entry),
     )  # fmt: skip
     return _PetSection(
         tracer=entry.tracer,
         picture=_data_uri(picture),
         reference=reference_line(table, entry.ref_region),
         suvr_max=entry.suvr_max,
+        flags=shared_flags(table),
         rows=main_rows(table, entry.primary_vois, suvr_max=entry.suvr_max),
     )
 
@@ -127,6 +135,13 @@ def _reference(entry: PetEntry, labels: Volume) -> Volume:
         return read_volume(entry.ref_mask)
     inside = np.isin(np.rint(labels.data), reference_regions()[entry.ref_region])
     return Volume(inside.astype(np.float32), labels.affine)
+
+
+def _reference_name(entry: PetEntry) -> str:
+    """Labels alone do not give the inferior cerebellum: then the line is not yet the region."""
+    if entry.ref_mask is None and entry.ref_region == GEOMETRIC:
+        return "cerebellar grey matter (holds the reference region)"
+    return "reference region"
 
 
 def _data_uri(picture: bytes) -> str:

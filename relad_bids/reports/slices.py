@@ -41,7 +41,7 @@ class Volume:
 
     @property
     def zooms_mm(self) -> NDArray[np.float64]:
-        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0), dtype=np.float64)
 
 
 def read_volume(path: Path) -> Volume:
@@ -111,7 +111,7 @@ def box_of(mask: Volume, *, margin_mm: float) -> Box:
     spans = [np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     first, last = (np.array([span[end] for span in spans]) for end in (0, -1))
     axes = mask.affine[:3, :3] / mask.zooms_mm
-    origin_mm = np.linalg.solve(axes, mask.affine[:3, 3])
+    origin_mm = np.asarray(np.linalg.solve(axes, mask.affine[:3, 3]), dtype=np.float64)
     return Box(
         axes=axes,
         low_mm=origin_mm + (first - 0.5) * mask.zooms_mm,
@@ -240,7 +240,7 @@ class Mosaic:
     def _line(self, axis: int, direction: int, count: int) -> NDArray[np.float64]:
         low, high = self.box.extent_mm(axis)
         offsets_mm = (np.arange(count) + 0.5) * self.pixel_mm
-        return low + offsets_mm if direction > 0 else high - offsets_mm
+        return np.asarray(low + offsets_mm if direction > 0 else high - offsets_mm)
 
 
 def _homogeneous(axes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,11 @@ import pandas as pd
 from relad_bids.core.columns import COLUMNS
 
 MISSING = "n/a"
+_PERCENT = "\N{NARROW NO-BREAK SPACE}%"
+_DRAWN = {
+    "labels": "drawn from the labels of the parcellation",
+    "geometric": "drawn below a tilted plane through the cerebellar grey matter",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +32,12 @@ class VOIRow:
     coverage: str
     """Share of the VOI inside the field of view, in percent."""
     flags: tuple[str, ...]
+    """What holds for this region and not for all; see :func:`shared_flags`."""
     bar_percent: float | None
     """Length of the bar, of a track from 0 to the largest SUVr of the colour scale."""
 
 
-def main_rows(
-    table: pd.DataFrame, vois: Sequence[str], *, suvr_max: float
-) -> tuple[VOIRow, ...]:
+def main_rows(table: pd.DataFrame, vois: Sequence[str], *, suvr_max: float) -> tuple[VOIRow, ...]:
     """Print the rows of the main VOIs, in the order asked for.
 
     Parameters
@@ -46,22 +50,40 @@ def main_rows(
     suvr_max
         SUVr at the end of the bars.
     """
-    return tuple(_row(voi, table[table["voi"] == voi], suvr_max) for voi in vois)
+    shared = _shared_words(table)
+    return tuple(_row(voi, table[table["voi"] == voi], suvr_max, shared) for voi in vois)
 
 
-def _row(voi: str, found: pd.DataFrame, suvr_max: float) -> VOIRow:
+def shared_flags(table: pd.DataFrame) -> tuple[str, ...]:
+    """Flags that every row carries, in words: said once, so that a row's own stand out."""
+    return flags_of(_shared_words(table))
+
+
+def _shared_words(table: pd.DataFrame) -> tuple[str, ...]:
+    sets = [_words(row) for row in table["qc_flags"].unique()]
+    return tuple(word for word in (sets[0] if sets else ()) if all(word in own for own in sets))
+
+
+def _words(qc_flags: object) -> list[str]:
+    return str(qc_flags).split(";")
+
+
+def _row(voi: str, found: pd.DataFrame, suvr_max: float, shared: tuple[str, ...]) -> VOIRow:
     side = {hemi: rows.iloc[0] for hemi, rows in found.groupby("hemi")}
     both = side.get("B", pd.Series(dtype=object))
     suvr = _number(both, "suvr_mean")
     spread = _number(both, "suvr_sd_samples")
+    own = [word for word in _words(both.get("qc_flags", "ok")) if word not in shared]
     return VOIRow(
         voi=voi,
         suvr=_text(suvr, 2) + ("" if spread is None else f" \N{PLUS-MINUS SIGN} {spread:.2f}"),
         left=_text(_number(side.get("L", both[:0]), "suvr_mean"), 2),
         right=_text(_number(side.get("R", both[:0]), "suvr_mean"), 2),
         volume_ml=_text(_number(both, "volume_mm3"), 1, factor=1e-3),
-        coverage=_text(_number(both, "fov_fraction"), 0, factor=100, unit="\N{NARROW NO-BREAK SPACE}%"),
-        flags=("not in the table",) if both.empty else flags_of(str(both["qc_flags"]).split(";")),
+        coverage=_text(
+            _number(both, "fov_fraction"), 0, factor=100, unit="\N{NARROW NO-BREAK SPACE}%"
+        ),
+        flags=("not in the table",) if both.empty else flags_of(own),
         bar_percent=None if suvr is None else 100 * min(max(suvr / suvr_max, 0.0), 1.0),
     )
 
@@ -88,5 +110,5 @@ def reference_line(table: pd.DataFrame, ref_region: str) -> str:
     if (volume := _number(first, "ref_volume_mm3")) is not None:
         facts.append(f"{volume / 1000:.1f} mL")
     if (method := str(first.get("ref_method", ""))) not in ("", "nan"):
-        facts.append(f"drawn by {method}")
+        facts.append(_DRAWN.get(method, f"drawn by {method}"))
     return ", ".join(facts)

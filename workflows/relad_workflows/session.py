@@ -83,7 +83,7 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         name="collect_qc",
         run_without_submitting=True,
     )
-    workflow = Workflow(name=unit.label.replace("-", "_") + "_wf")
+    workflow = Workflow(name=unit.graph_name)
     # fmt: off
     workflow.connect([
         (inputnode, prepare_t1w_wf, [("t1w", "inputnode.t1w")]),

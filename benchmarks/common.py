@@ -1,0 +1,73 @@
+"""What the benchmarks share: running the command, reading its work folder, printing."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    code: int
+    minutes: float
+    peak_mb: float
+    """Largest resident memory of any single process of the run."""
+    stderr: str
+
+
+def real_data() -> Path:
+    """The folder of real scans, or stop with what to do."""
+    if not (folder := os.environ.get("RELAD_TEST_DATA")):
+        sys.exit("RELAD_TEST_DATA is not set; it names the folder of real scans.")
+    return Path(folder)
+
+
+def relad_bids(*args: object) -> Run:
+    """Run the command as a user would; sum of resident memory is sampled twice a second."""
+    command = [sys.executable, "-m", "relad_bids", *map(str, args)]
+    start, peak = time.monotonic(), 0.0
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            peak = max(peak, family_mb(process.pid))
+            time.sleep(0.5)
+        stderr = process.stderr.read() if process.stderr else ""
+    return Run(process.returncode, (time.monotonic() - start) / 60, peak, stderr)
+
+
+def family_mb(pid: int) -> float:
+    """Proportional resident memory of a process and its descendants, in MB.
+
+    Proportional (PSS): pages that workers share after a fork are counted once.
+    """
+    total = 0.0
+    for task in [pid, *_descendants(pid)]:
+        try:
+            text = Path(f"/proc/{task}/smaps_rollup").read_text()
+        except (OSError, ProcessLookupError):
+            continue
+        if match := re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE):
+            total += int(match.group(1)) / 1024
+    return total
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    found = [int(child) for child in children]
+    return found + [grandchild for child in found for grandchild in _descendants(child)]
+
+
+def step_seconds(work: Path) -> dict[str, float]:
+    """Wall seconds of each step of a run, from the reports in its work folder."""
+    found: dict[str, float] = {}
+    for report in work.rglob("_report/report.rst"):
+        if match := re.search(r"^\* duration : ([\d.eE+-]+)$", report.read_text(), re.MULTILINE):
+            found[report.parent.parent.name] = float(match.group(1))
+    return dict(sorted(found.items(), key=lambda item: -item[1]))

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from relad_bids.errors import ImageError
+from relad_bids.mri.bias import correct_bias, foreground
+from relad_bids.mri.resample import like
+
+
+def shaded(head, strength=1.0):
+    """Return the head times a smooth field that runs from 1 to 1 + strength along one axis."""
+    ramp = np.linspace(0, np.pi / 2, head.shape[1])[None, :, None]
+    return like(head, head.numpy() * (1 + strength * np.sin(ramp) ** 2))
+
+
+def spread(values):
+    return values.std() / values.mean()
+
+
+def test_known_field_is_divided_out(head):
+    white = head.numpy() == 90.0
+    before = shaded(head).numpy()[white]
+    after = correct_bias(shaded(head)).numpy()[white]
+    assert spread(before) > 0.08
+    assert spread(after) < 0.4 * spread(before)
+
+
+def test_a_mask_is_heeded(head):
+    brain = like(head, (head.numpy() > 20) & (head.numpy() != 80))
+    after = correct_bias(shaded(head), brain).numpy()[head.numpy() == 90.0]
+    assert spread(after) < 0.03
+
+
+def test_gain_does_not_matter(head):
+    one = correct_bias(shaded(head)).numpy()
+    thousand = correct_bias(like(head, 1000 * shaded(head).numpy())).numpy()
+    np.testing.assert_allclose(thousand / 1000, one, rtol=2e-3, atol=1e-2)
+
+
+def test_negative_and_missing_voxels_become_zero(head):
+    values = head.numpy()
+    values[0, 0, 0], values[1, 0, 0] = -5.0, np.nan
+    corrected = correct_bias(like(head, values)).numpy()
+    assert corrected[0, 0, 0] == corrected[1, 0, 0] == 0
+    assert corrected.min() >= 0
+    assert np.isfinite(corrected).all()
+
+
+def test_constant_image_is_refused(head):
+    with pytest.raises(ImageError, match="holds the value 0 everywhere"):
+        correct_bias(like(head, np.zeros(head.shape)))
+
+
+def test_foreground_keeps_dark_tissue():
+    rng = np.random.default_rng(3)
+    values = np.abs(rng.normal(0, 2, (30, 31, 32))).astype(np.float32)
+    values[5:25, 5:25, 5:25] = 100.0
+    values[10:15, 10:15, 10:15] = 1000.0
+    found = foreground(values)
+    assert found[5:25, 5:25, 5:25].all()
+    assert found.mean() < 0.35

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from relad_bids.errors import ImageError
+from relad_bids.mri.resample import like
+from relad_bids.mri.tissue import segment_tissue
+
+LEVELS = {"csf": 25.0, "gm": 60.0, "wm": 90.0}
+
+
+@pytest.fixture
+def brain(head):
+    return like(head, np.isin(head.numpy(), list(LEVELS.values())))
+
+
+@pytest.fixture
+def noisy(head):
+    rng = np.random.default_rng(11)
+    return like(head, np.abs(head.numpy() + rng.normal(0, 6, head.shape)))
+
+
+def test_probabilities_add_up_to_one_in_the_mask(noisy, brain):
+    maps = segment_tissue(noisy, brain)
+    total = sum(one.numpy() for one in (maps.csf, maps.gm, maps.wm))
+    inside = brain.numpy() > 0
+    np.testing.assert_allclose(total[inside], 1, atol=1e-5)
+    assert total[~inside].max() == 0
+
+
+@pytest.mark.parametrize("tissue", LEVELS)
+def test_classes_are_found_by_brightness(head, noisy, brain, tissue):
+    """Noise of 6 leaves 25, 60 and 90 apart by two and a half deviations from each border."""
+    found = getattr(segment_tissue(noisy, brain), tissue).numpy() > 0.5
+    truth = head.numpy() == LEVELS[tissue]
+    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    assert dice > 0.97
+
+
+def test_gain_does_not_matter(noisy, brain):
+    one = segment_tissue(noisy, brain).gm.numpy()
+    many = segment_tissue(like(noisy, 4096 * noisy.numpy()), brain).gm.numpy()
+    np.testing.assert_allclose(many, one, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n", "fails"), [(999, True), (1000, False)])
+def test_fewest_voxels(noisy, brain, n, fails):
+    inside = np.flatnonzero(brain.numpy() > 0)
+    few = np.zeros(brain.shape)
+    few.flat[inside[:: inside.size // n][:n]] = 1
+    if fails:
+        with pytest.raises(ImageError, match="brain mask of 999 voxels"):
+            segment_tissue(noisy, like(brain, few))
+    else:
+        segment_tissue(noisy, like(brain, few))
