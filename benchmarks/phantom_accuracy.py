@@ -36,7 +36,17 @@ def main() -> None:
     if not data.exists():
         command = [sys.executable, "-m", "relad_bids.cli.workshop", "phantom", str(data)]
         subprocess.run(
-            [*command, "--n", str(N), "--preset", "strong", "--seed", str(SEED), "--with-pet", "0"],
+            [
+                *command,
+                "--n",
+                str(N),
+                "--preset",
+                "strong",
+                "--seed",
+                str(SEED),
+                "--with-pet",
+                "0",
+            ],
             check=True,
         )
     floor = without_mri(model, folder / "floor-checkpoint")

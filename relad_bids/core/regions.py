@@ -42,7 +42,7 @@ def by_hemisphere(voi: VOI, hemi_of: Mapping[int, str]) -> Iterable[VOI]:
     halves = {h: tuple(n for n in voi.labels if hemi_of.get(n) == h) for h in ("L", "R")}
     if not voi.parts and all(halves.values()):
         for hemi in ("L", "R"):
-            yield VOI(voi.family, voi.name, halves[hemi], hemi)  # type: ignore[arg-type]
+            yield VOI(voi.family, voi.name, halves[hemi], hemi)
 
 
 def inferior_cerebellum(labels: NDArray[np.integer], grid: Grid) -> NDArray[np.bool_]:

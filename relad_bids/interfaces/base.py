@@ -39,6 +39,12 @@ def grid_of_file(path: str) -> Grid:
     return Grid(shape=image.shape[:3], affine=image.affine)
 
 
+def voxel_text(path: str) -> str:
+    """Voxel sizes of an image in words, e.g. ``0.9 x 0.9 x 5.5 mm``."""
+    sizes = np.linalg.norm(grid_of_file(path).affine[:3, :3], axis=0)
+    return " x ".join(f"{size:.3g}" for size in sizes) + " mm"
+
+
 def load_labels(path: str) -> tuple[NDArray[np.int32], Grid]:
     """Read an image of label numbers."""
     data, grid = load(path)

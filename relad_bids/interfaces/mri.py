@@ -122,6 +122,7 @@ class ExtractBrain(SimpleInterface):
             found = brain_mask(
                 ants.image_read(self.inputs.in_file),
                 out_dir=Path(runtime.cwd),
+                mode=self.inputs.mode,
             )
         self._results["mask"] = str(out_path(runtime, "mask.nii.gz"))
         ants.image_write(found.mask, self._results["mask"])

@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
 )
 
 from relad_bids.data.template import template_file
+from relad_bids.interfaces.base import voxel_text
 
 
 class _WriteReportInputSpec(BaseInterfaceInputSpec):
@@ -24,10 +25,12 @@ class _WriteReportInputSpec(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True)
     brain_facts = traits.Dict(mandatory=True)
     t1w_mni = File(exists=True, mandatory=True)
-    flair_t1w = File(exists=True, desc="left out where there is no FLAIR")
+    flair = File(exists=True, desc="in its original voxels; left out where there is none")
+    flair_t1w = File(exists=True, desc="on the T1w grid; left out where there is none")
     dseg = File(exists=True, mandatory=True)
     suvr_maps = traits.List(File(exists=True), mandatory=True)
     tables = traits.List(File(exists=True), mandatory=True)
+    ref_masks = traits.List(File(exists=True), mandatory=True)
     flags = traits.List(traits.Str, mandatory=True)
 
 
@@ -48,12 +51,15 @@ class WriteReport(SimpleInterface):
 
         given, facts = self.inputs, dict(self.inputs.facts)
         pets = tuple(
-            PetEntry(suvr_t1w=Path(suvr), table=Path(table), **pet)
-            for pet, suvr, table in zip(
-                facts.pop("pets"), given.suvr_maps, given.tables, strict=True
+            PetEntry(suvr_t1w=Path(suvr), table=Path(table), ref_mask=Path(mask), **pet)
+            for pet, suvr, table, mask in zip(
+                facts.pop("pets"), given.suvr_maps, given.tables, given.ref_masks, strict=True
             )
         )
         used = facts.pop("used")
+        used["T1w voxels"] = voxel_text(given.t1w)
+        if isdefined(given.flair):
+            used["FLAIR voxels"] = voxel_text(given.flair)
         used["Brain volume"] = f"{given.brain_facts['volume_ml']:.0f} mL"
         used["Brain mask"] = given.brain_facts["method"]
         page = SessionPage(

@@ -16,9 +16,11 @@ from relad_bids.model.training import TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class PhantomData:
-    """Train on phantoms made while training, straight in template space."""
+    """Train on phantoms made in template space, without files."""
 
     preset: str = "strong"
+    n_train: int = 400
+    """Phantoms, made once and kept in memory."""
     n_validation: int = 16
     """Phantoms of another seed on which the skill in the card is measured."""
     residual_mm: float = 1.0

@@ -80,9 +80,12 @@ def train(
     *,
     seed: int,
     state_file: Path,
-    report: Callable[[int, float], None] = lambda step, loss: None,
+    report: Callable[[int, float, float], None] = lambda step, loss, floor: None,
 ) -> nn.Module:
     """Fit the network; return the running average of its weights, in evaluation mode.
+
+    ``report`` gets the step, its loss, and the loss of the training mean on the same
+    participants: some are far from the mean, so only the two together tell anything.
 
     The cohort's indices are walked in order, ``batch_size`` a step. With ``state_file``
     present the run goes on where it stopped and ends with the same bits as one that was
@@ -109,10 +112,13 @@ def train(
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
     rest = Cohort(cohort.make, cohort.indices[step * config.batch_size : need])
     for batch in loader(rest, batch_size=config.batch_size, workers=config.workers):
-        loss = _step(network, batch.to(device), spread, optimiser, config, step=step, seed=seed)
+        batch = batch.to(device)
+        with torch.no_grad():
+            floor = float(relative_error(network.prior.expand_as(batch.pet), batch, spread))
+        loss = _step(network, batch, spread, optimiser, config, step=step, seed=seed)
         average.update_parameters(network)
         step += 1
-        report(step, loss)
+        report(step, loss, floor)
         if step % config.save_every == 0 or step == config.steps:
             _save(state_file, step, network, average, optimiser, spread)
     module: nn.Module = average.module

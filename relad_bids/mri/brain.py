@@ -23,8 +23,8 @@ LEAST_EMPTY = 0.5
 """Share of voxels that are 0 in an image whose scalp was removed."""
 
 LARGEST_BRAIN_ML = 2100.0
-"""More tissue than this is a head: the largest brains with their fluid reach 2 L, small heads
-without a neck start at 3 L."""
+"""More tissue than this is a head: large brains with their fluid reach about 2 L, and scalp, skull
+and face add as much again."""
 
 USUAL_ML = (900.0, 2000.0)
 """Inside of the skull of adults, wide; outside of it the mask is kept and flagged."""
@@ -32,9 +32,9 @@ USUAL_ML = (900.0, 2000.0)
 POSSIBLE_ML = (300.0, 2600.0)
 """Outside of it there is no brain to work with."""
 
-MOST_CUT = 0.02
-"""Share of the mask's voxels on the edge of the image that is not worth a word."""
-
+MOST_CUT = 0.1
+"""Area of the mask in the first or last slice, as a share of its largest slice, from which on the
+brain counts as cut off by the edge of the image."""
 
 STIFF_WARP = Stage(transform="SyN[0.2,6,2]", iterations=(30,), shrink=(4,), sigmas=(2,))
 """Bends over centimetres only. A free warp lets the template's thin fluid follow the grey matter
@@ -56,7 +56,9 @@ class BrainMask:
     """ITK ``.mat`` that resamples the T1w onto MNI152NLin2009cAsym, roughly."""
 
 
-def brain_mask(t1w: ANTsImage, *, out_dir: Path) -> BrainMask:
+def brain_mask(
+    t1w: ANTsImage, *, out_dir: Path, mode: Literal["auto", "skip", "force"] = "auto"
+) -> BrainMask:
     """Find the brain.
 
     An image that is stripped already keeps what it holds. Any other is laid on a head made
@@ -69,6 +71,8 @@ def brain_mask(t1w: ANTsImage, *, out_dir: Path) -> BrainMask:
         T1w, best after :func:`relad_bids.mri.bias.correct_bias`; any orientation and voxel size.
     out_dir
         Existing folder for ``t1w_to_template_affine.mat``.
+    mode
+        ``skip`` takes the image as stripped, ``force`` as a whole head, ``auto`` finds out.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def brain_mask(t1w: ANTsImage, *, out_dir: Path) -> BrainMask:
         The image is constant, or what was found has the volume of no brain.
     """
     affine_file = out_dir / "t1w_to_template_affine.mat"
-    stripped = is_stripped(t1w)
+    stripped = is_stripped(t1w) if mode == "auto" else mode == "skip"
     template = head_template(stripped=stripped)
     head = working_copy(t1w)
     fit_affine(head, template, out_file=affine_file)
@@ -145,8 +149,19 @@ def _flags(mask: NDArray[np.bool_], volume_ml: float) -> tuple[str, ...]:
     low, high = USUAL_ML
     if not low <= volume_ml <= high:
         flags.append(f"brain mask of {volume_ml:.0f} mL, usual are {low:.0f} to {high:.0f} mL")
-    inner = mask[1:-1, 1:-1, 1:-1].sum()
-    cut = 1 - float(inner) / float(mask.sum())
+    cut = _largest_cut(mask)
     if cut > MOST_CUT:
-        flags.append(f"brain reaches the edge of the image ({100 * cut:.1f} % of its voxels)")
+        flags.append(
+            f"brain is cut off by the edge of the image (the cut has {100 * cut:.0f} % of the "
+            f"area of the brain's largest slice)"
+        )
     return tuple(flags)
+
+
+def _largest_cut(mask: NDArray[np.bool_]) -> float:
+    """Return the largest share that a first or last slice has of the largest slice of its axis."""
+    shares = []
+    for axis in range(mask.ndim):
+        areas = mask.sum(axis=tuple(k for k in range(mask.ndim) if k != axis))
+        shares.append(max(areas[0], areas[-1]) / areas.max())
+    return float(max(shares))

@@ -20,8 +20,9 @@ BINS = 256
 
 MIXTURE_ROUNDS = 5
 """With free shares, or run to convergence, grey matter swallows the voxels between two tissues
-or vanishes where the contrast is low (3 to 6 mm slices); five rounds with equal shares agreed
-best with the template's tissue in seven heads."""
+or vanishes where the contrast is low (3 to 6 mm slices); five rounds with equal shares lost
+no class in any of seven heads (the template's tissue as judge), though ten rounds with free shares
+did better on the two 1 mm ones."""
 
 SMOOTHING_ROUNDS = 3
 

@@ -115,10 +115,6 @@ def index_points(grid: Grid, matrix: NDArray[np.float64]) -> NDArray[np.float64]
     )
 
 
-def sample(volume: NDArray, index: NDArray[np.floating], *, order: int = 1) -> NDArray[np.float32]:
-    """Interpolate ``volume`` at voxel indices (3, ...); 0 outside; order 0 keeps labels."""
-    if order == 0:
-        return np.asarray(map_coordinates(volume, index, order=0, mode="constant"))
-    return np.asarray(
-        map_coordinates(volume, index, order=order, mode="constant", output=np.float32)
-    )
+def sample(volume: NDArray[np.floating], index: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Interpolate ``volume`` linearly at voxel indices (3, ...); 0 outside."""
+    return np.asarray(map_coordinates(volume, index, order=1, mode="constant", output=np.float32))

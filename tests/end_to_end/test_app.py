@@ -92,7 +92,7 @@ def test_the_page_stands_alone_and_says_what_it_is(run):
     _, out, _ = run
     page = (out / "sub-001.html").read_text()
     assert "no scientific value" in page
-    assert "src=\"http" not in page
+    assert 'src="http' not in page
 
 
 def test_sidecars_name_no_folder_of_the_machine(run, dataset):
@@ -110,7 +110,10 @@ def test_the_validator_finds_nothing_and_would_find_something(run, tmp_path):
 
     def issues(folder: Path) -> tuple[int, list[str]]:
         done = subprocess.run(
-            [validator, str(folder), "--format", "json"], capture_output=True, text=True, check=False
+            [validator, str(folder), "--format", "json"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         found = json.loads(done.stdout)["issues"]["issues"]
         return done.returncode, [f"{i['severity']} {i['code']} {i['location']}" for i in found]
@@ -143,7 +146,10 @@ def test_group_needs_no_raw_data_and_joins_all_rows(run, tmp_path):
     dictionary = json.loads(Path(done.stdout.strip()).with_suffix(".json").read_text())
     assert set(table) <= set(dictionary)
     assert "no scientific value" in dictionary["SyntheticDataStatement"]
-    for name in [p.name for p in out.glob("*_kinpar.*")] + ["desc-relad_qc.tsv", "desc-relad_qc.json"]:
+    for name in [p.name for p in out.glob("*_kinpar.*")] + [
+        "desc-relad_qc.tsv",
+        "desc-relad_qc.json",
+    ]:
         (out / name).unlink()
 
 
@@ -151,7 +157,14 @@ def test_without_flair_the_network_gets_its_no_flair_input(run, dataset, tmp_pat
     _, _, work = run
     args = ("-w", work, "--sloppy", "--nprocs", 1, "--missing-flair", "t1w-only")
     done = relad_bids(
-        dataset, tmp_path, "participant", "--participant-label", "002", *args, "--synth-tracers", "tau"
+        dataset,
+        tmp_path,
+        "participant",
+        "--participant-label",
+        "002",
+        *args,
+        "--synth-tracers",
+        "tau",
     )
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob(TABLE)

@@ -32,7 +32,7 @@ def oblique_grid():
 
 
 def ellipsoid_head(grid, *, centre=(0.0, 0.0, 0.0), contrast="T1w"):
-    """Return a lopsided nest of ellipsoids around ``centre`` (RAS+ mm), as an image on ``grid``."""
+    """Return a lopsided nest of ellipsoids around ``centre`` (RAS+ mm) on ``grid``."""
     index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
     mm = index @ grid.affine[:3, :3].T + grid.affine[:3, 3] - np.array(centre)
     levels = {"T1w": (80.0, 20.0, 60.0, 90.0, 25.0), "FLAIR": (50.0, 10.0, 90.0, 70.0, 15.0)}

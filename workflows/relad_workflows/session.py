@@ -182,7 +182,8 @@ def _flair(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
         (get("mask_to_grid"), flair_to_network_wf, [("out_file", "inputnode.mask_mni")]),
         (flair_to_network_wf, get("synthesise"), [("outputnode.norm", "flair")]),
         (prepare_flair_wf, get("collect_qc"), [("outputnode.flair_facts", "flair")]),
-        (prepare_flair_wf, get("write_report"), [("outputnode.flair_t1w", "flair_t1w")]),
+        (prepare_flair_wf, get("write_report"), [("outputnode.flair", "flair"),
+                                                 ("outputnode.flair_t1w", "flair_t1w")]),
         (prepare_flair_wf, ds_flair, [("outputnode.flair_t1w", "flair_preproc"),
                                       ("outputnode.flair_to_t1w", "flair_to_t1w_xfm")]),
         (flair_to_network_wf, ds_flair, [("outputnode.preproc", "flair_mni"),
@@ -235,6 +236,7 @@ def _quantify(
                                ("outputnode.ref_mask", "reference_mask")]),
         (quantify_wf, get("list_maps"), [("outputnode.suvr_t1w", f"in{position + 1}")]),
         (quantify_wf, get("list_tables"), [("outputnode.table", f"in{position + 1}")]),
+        (quantify_wf, get("list_references"), [("outputnode.ref_mask", f"in{position + 1}")]),
     ])
     # fmt: on
 
@@ -249,6 +251,7 @@ def _report(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
     n_tracers = len(unit.tracers)
     list_maps = Node(Merge(n_tracers), name="list_maps", run_without_submitting=True)
     list_tables = Node(Merge(n_tracers), name="list_tables", run_without_submitting=True)
+    list_references = Node(Merge(n_tracers), name="list_references", run_without_submitting=True)
     write_report = Node(
         WriteReport(
             out_html=str(config.output_dir / f"{unit.label}.html"),
@@ -268,5 +271,6 @@ def _report(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
         (get("collect_qc"), write_report, [("flags", "flags")]),
         (list_maps, write_report, [("out", "suvr_maps")]),
         (list_tables, write_report, [("out", "tables")]),
+        (list_references, write_report, [("out", "ref_masks")]),
     ])
     # fmt: on

@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+import pytest
+from toys import TRACERS, tiny_card, tiny_config
+
+from relad_bids.cli.parser import parse
+from relad_bids.cli.settings import BUNDLED, config_of, for_checkpoint
+from relad_bids.errors import ConfigError, UsageError
+
+
+def settings(*flags):
+    return config_of(parse(["bids", "out", "participant", *flags]))
+
+
+def test_places_are_absolute():
+    config = settings("-w", "scratch")
+    assert config.bids_dir == Path.cwd() / "bids"
+    assert config.output_dir == Path.cwd() / "out"
+    assert config.work_dir == Path.cwd() / "scratch"
+    assert config.model_dir == BUNDLED
+
+
+def test_labels_lose_their_prefix_and_come_once():
+    config = settings("--participant-label", "sub-01", "01", "02", "--session-label", "ses-a")
+    assert config.participants == ("01", "02")
+    assert config.sessions == ("a",)
+
+
+def test_tracers_by_any_name_come_once_in_the_order_given():
+    assert settings("--synth-tracers", "amyloid", "18FAV1451", "tau").tracers == (
+        "pib", "flortaucipir",
+    )  # fmt: skip
+
+
+def test_reference_regions_by_tracer():
+    config = settings("--ref-region", "tau=cerebellum-gm", "11CPIB=cerebellum-gm")
+    assert config.reference == {"flortaucipir": "cerebellum-gm", "pib": "cerebellum-gm"}
+
+
+@pytest.mark.parametrize("text", ["cerebellum-gm", "pib=", "="])
+def test_a_reference_region_without_its_tracer(text):
+    with pytest.raises(UsageError, match=f"takes TRACER=NAME, .*; got '{text}'"):
+        settings("--ref-region", text)
+
+
+def test_filters_are_read_from_their_file(tmp_path):
+    path = tmp_path / "filter.json"
+    path.write_text(json.dumps({"t1w": {"run": "1"}, "bold": {"task": "rest"}}))
+    assert settings("--bids-filter-file", str(path)).filters == {"t1w": {"run": "1"}}
+
+
+@pytest.mark.parametrize(("text", "mem_mb"), [("6000", 6000), ("2G", 2048)])
+def test_memory(text, mem_mb):
+    assert settings("--mem", text).mem_mb == mem_mb
+
+
+@pytest.mark.parametrize(("asked", "given"), [("1", 1), ("2", 2), ("9", 2)])
+def test_one_step_never_gets_more_processors_than_all(asked, given):
+    config = settings("--nprocs", "2", "--omp-nthreads", asked)
+    assert (config.nprocs, config.omp_nthreads) == (2, given)
+
+
+def test_what_the_machine_gives_is_the_default():
+    config = settings()
+    assert config.nprocs >= 1
+    assert config.mem_mb >= 1
+    assert config.omp_nthreads == 1
+
+
+def test_bad_values_are_told_together():
+    with pytest.raises(
+        ConfigError, match=r"min_coverage -1\.0 is not in .*\n.*nprocs -2 is below 1"
+    ):
+        settings("--min-coverage", "-1", "--nprocs", "-2")
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"), [((), TRACERS), (("pib",), ("pib",)), (("pib", "pbr28"), ("pib", "pbr28"))]
+)
+def test_tracers_of_the_checkpoint(tmp_path, asked, used):
+    assert for_checkpoint(tiny_config(tmp_path, tracers=asked), tiny_card()).tracers == used
+
+
+def test_a_tracer_the_checkpoint_does_not_know(tmp_path):
+    with pytest.raises(UsageError, match="asked for the tracer 'mk6240'"):
+        for_checkpoint(tiny_config(tmp_path, tracers=("mk6240",)), tiny_card())
+
+
+def test_a_reference_region_that_cannot_be_drawn(tmp_path):
+    config = tiny_config(tmp_path, reference={"pib": "pons"})
+    with pytest.raises(UsageError, match="region 'pons' was asked for pib"):
+        for_checkpoint(config, tiny_card())
+
+
+@pytest.mark.parametrize(
+    ("rule", "trained", "fine"),
+    [
+        ("t1w-only", True, True),
+        ("t1w-only", False, False),
+        ("skip", False, True),
+        ("error", False, True),
+    ],
+)
+def test_a_network_that_never_saw_a_flair_missing(tmp_path, rule, trained, fine):
+    config, card = tiny_config(tmp_path, missing_flair=rule), tiny_card(missing_flair=trained)
+    if fine:
+        for_checkpoint(config, card)
+    else:
+        with pytest.raises(UsageError, match="tiny was never trained without FLAIR"):
+            for_checkpoint(config, card)

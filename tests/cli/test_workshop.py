@@ -1,0 +1,84 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from relad_bids.cli.workshop import main
+from relad_bids.model.checkpoint import load_checkpoint
+
+RECIPE = """
+name = "toy"
+version = "2"
+statement = "For tests."
+seed = 4
+[grid]
+space = "MNI152NLin2009cAsym"
+shape = [16, 20, 18]
+affine = [[10, 0, 0, -75], [0, 9, 0, -105], [0, 0, 9, -75], [0, 0, 0, 1]]
+[architecture]
+n_sequences = 2
+n_tracers = 2
+channels = [2, 4]
+n_residual_units = 1
+[suvr_max]
+pib = 4.0
+pbr28 = 3.0
+[data]
+n_validation = 1
+[train]
+steps = 2
+batch_size = 1
+mean_from = 2
+workers = 0
+precision = "fp32"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_models_are_listed(capsys):
+    assert main(["models", "list"]) == 0
+    assert capsys.readouterr().out.startswith("unet\t")
+
+
+def test_a_checkpoint_is_shown_as_its_card(capsys, checkpoint):
+    assert main(["models", "show", str(checkpoint)]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "tiny"
+
+
+def test_a_checkpoint_that_is_not_there(capsys, tmp_path):
+    assert main(["models", "show", str(tmp_path)]) == 66
+    assert "relad: a checkpoint was looked for in" in capsys.readouterr().err
+
+
+def test_a_recipe_makes_the_same_checkpoint_twice(capsys, recipe, tmp_path):
+    """The seed of the recipe decides, not what ran before in the process."""
+    for name, seed in (("a", 1), ("b", 2)):
+        torch.manual_seed(seed)
+        assert main(["train", str(recipe), str(tmp_path / name), "--threads", "1"]) == 0
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    network, card = load_checkpoint(tmp_path / "a")
+    assert network.prior.shape == (2, 16, 20, 18)
+    assert [(t.name, t.index, t.suvr_max) for t in card.tracers] == [
+        ("pib", 0, 4.0), ("pbr28", 1, 3.0),
+    ]  # fmt: skip
+    assert card.missing_flair
+    assert card.statement == "For tests."
+    assert card.training["optimisation"]["steps"] == 2
+    assert card.validation["skill_over_training_mean"].keys() == {"pib", "pbr28"}
+    assert f"{tmp_path / 'a'}: {card.label}" in capsys.readouterr().out
+
+
+def test_a_recipe_that_cannot_be_used(capsys, recipe, tmp_path):
+    recipe.write_text(RECIPE.replace("steps = 2", "stepps = 2"))
+    assert main(["train", str(recipe), str(tmp_path / "out")]) == 64
+    assert "unknown keys: train.stepps" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,56 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from relad_bids.core.columns import COLUMNS, SYNTHETIC_STATEMENT, complete, dictionary
+
+
+@pytest.fixture
+def table():
+    """What ``voi_table`` leaves to be completed, cut to the columns that matter here."""
+    return pd.DataFrame(
+        {
+            "voi": ["metatemporal", "Left-Hippocampus", "striatum"],
+            "suvr_mean": [1.2, 1.1, np.nan],
+            "flags": [[], ["voi_small"], []],
+        }
+    )
+
+
+def test_columns_are_all_there_in_order(table):
+    full = complete(table, {"tracer": "pib"}, flags=[])
+    assert list(full) == list(COLUMNS)
+    assert full["tracer"].tolist() == ["pib"] * 3
+    assert full["suvr_mean"].tolist() == pytest.approx([1.2, 1.1, np.nan], nan_ok=True)
+
+
+def test_what_nobody_fills_is_missing(table):
+    assert complete(table, {}, flags=[])["centiloid"].isna().all()
+
+
+def test_flags_of_image_row_and_tracer_are_joined(table):
+    full = complete(table, {"tracer": "flortaucipir"}, flags=["flair_missing"])
+    assert full["qc_flags"].tolist() == [
+        "flair_missing",
+        "flair_missing;voi_small;offtarget_risk",
+        "flair_missing;offtarget_risk",
+    ]
+
+
+def test_no_flag_is_ok_and_off_target_belongs_to_the_tracer(table):
+    full = complete(table, {"tracer": "pib"}, flags=[])
+    assert full["qc_flags"].tolist() == ["ok", "voi_small", "ok"]
+
+
+def test_every_flag_written_is_in_the_vocabulary(table):
+    levels = COLUMNS["qc_flags"]["Levels"]
+    full = complete(table, {"tracer": "mk6240"}, flags=["ref_fov", "single_sample"])
+    written = {flag for cell in full["qc_flags"] for flag in cell.split(";")}
+    assert written - {"ok"} <= set(levels)
+
+
+def test_dictionary_describes_every_column_and_says_synthetic():
+    made = dictionary(statement=SYNTHETIC_STATEMENT, Sources=["bids::x"])
+    assert all("Description" in made[name] for name in COLUMNS)
+    assert "not a measurement" in made["SyntheticDataStatement"]
+    assert made["Sources"] == ["bids::x"]

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from toys import oblique
+
+from relad_bids.core.qc import QC_COLUMNS
+from relad_bids.files import read_table
+from relad_bids.interfaces.describe import CollectQC, DescribeParcellation
+
+VOXEL_MM3 = 1.0 * 1.5 * 2.0
+
+
+@pytest.fixture
+def described(run_step, make_nifti):
+    labels = np.zeros((6, 9, 7), np.int32)
+    labels[:2], labels[3, :4] = 17, 53
+    step = DescribeParcellation(
+        dseg=make_nifti("dseg.nii.gz", labels, oblique()), numbers=[17, 53, 1006, 99999]
+    )
+    out = run_step(step)
+    return read_table(out.names), read_table(out.morph)
+
+
+def test_label_table_has_the_columns_of_bids(described):
+    names, _ = described
+    assert list(names) == ["index", "name"]
+    assert names["index"].tolist() == [17, 53, 1006]
+    assert names["name"].tolist()[:2] == ["Left-Hippocampus", "Right-Hippocampus"]
+
+
+def test_volumes_are_counts_times_the_voxel(described):
+    """A label that the person has no voxel of keeps its row, with 0."""
+    _, morph = described
+    assert morph["n_voxels"].tolist() == [2 * 9 * 7, 4 * 7, 0]
+    expected = morph["n_voxels"].to_numpy() * VOXEL_MM3
+    np.testing.assert_allclose(morph["volume-mm3"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("known_flags", "brain_flags", "cell"),
+    [
+        ([], [], "ok"),
+        (["flair_missing"], ["brain of 2300 mL"], "flair_missing;brain of 2300 mL"),
+    ],
+)
+def test_qc_row(run_step, known_flags, brain_flags, cell):
+    out = run_step(
+        CollectQC(
+            known={"participant_id": "sub-01", "session_id": None},
+            brain={"volume_ml": 1234.5678, "method": "template-head", "flags": brain_flags},
+            flags=known_flags,
+        )
+    )
+    row = read_table(out.table)
+    assert list(row) == list(QC_COLUMNS)
+    assert row.loc[0, ["status", "flags"]].tolist() == ["ok", cell]
+    assert row.loc[0, "brain_volume_ml"] == 1234.57
+    assert row.loc[0, ["flair_cost", "flair_init"]].isna().all()
+    assert out.flags == [*known_flags, *brain_flags]
+
+
+def test_qc_row_with_flair(run_step):
+    out = run_step(
+        CollectQC(
+            known={},
+            brain={"volume_ml": 1200.0, "method": "already-stripped", "flags": []},
+            flair={"cost": -0.25, "init": "header"},
+            flags=[],
+        )
+    )
+    row = read_table(out.table)
+    assert row.loc[0, ["flair_cost", "flair_init"]].tolist() == [-0.25, "header"]

@@ -1,0 +1,113 @@
+import os
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from relad_bids.errors import OutputError
+from relad_bids.files import copy, read_table, require_writable, whole, write_table, write_text
+
+
+def test_bytes_of_a_table(tmp_path):
+    """Tabs, LF, ``n/a`` for every kind of missing, six significant digits, no index."""
+    table = pd.DataFrame(
+        {
+            "participant_id": ["sub-01", "sub-02"],
+            "n_voxels": [7, 4294967295],
+            "mean": [1.23456789, np.nan],
+            "small": [0.000123456789, 1234567.0],
+            "note": [None, "left out"],
+        }
+    )
+    write_table(tmp_path / "deep" / "t.tsv", table)
+    assert (tmp_path / "deep" / "t.tsv").read_bytes() == (
+        b"participant_id\tn_voxels\tmean\tsmall\tnote\n"
+        b"sub-01\t7\t1.23457\t0.000123457\tn/a\n"
+        b"sub-02\t4294967295\tn/a\t1.23457e+06\tleft out\n"
+    )
+
+
+def test_a_table_read_and_written_again_has_the_same_bytes(tmp_path):
+    text = (
+        "participant_id\tsession_id\trun\tlabels\tlabels_missing\tmean\tvoi\n"
+        "sub-01\tses-01\t01\t17,53\tn/a\t1.5\tNone\n"
+        "007\tn/a\tn/a\t17\t17\tn/a\tnull\n"
+    )
+    write_text(tmp_path / "a.tsv", text)
+    table = read_table(tmp_path / "a.tsv")
+    assert table["run"].tolist()[0] == "01"
+    assert np.isnan(table["mean"][1])
+    write_table(tmp_path / "b.tsv", table)
+    assert (tmp_path / "b.tsv").read_text() == text
+
+
+@pytest.mark.parametrize("before", [None, "the old text"])
+def test_a_block_that_fails_leaves_no_trace(tmp_path, before):
+    path = tmp_path / "f.txt"
+    if before:
+        path.write_text(before)
+
+    def stop_half_way():
+        with whole(path) as part:
+            part.write_text("the new te")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        stop_half_way()
+    assert [p.name for p in tmp_path.iterdir()] == (["f.txt"] if before else [])
+    assert (path.read_text() if path.exists() else None) == before
+
+
+def test_the_final_name_appears_at_the_end_only(tmp_path):
+    path = tmp_path / "f.txt"
+    with whole(path) as part:
+        part.write_text("whole")
+        assert part.parent == path.parent
+        assert not path.exists()
+    assert path.read_text() == "whole"
+
+
+def test_two_writers_of_one_name_do_not_mix(tmp_path):
+    path = tmp_path / "root.json"
+    texts = ["a" * 200_000, "b" * 100_000]
+    threads = [threading.Thread(target=write_text, args=(path, text)) for text in texts * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_text() in texts
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_files_are_as_open_as_the_user_wants(tmp_path, mask, mode):
+    """A temporary file is private; a derivative is shared with the group that shares the data."""
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "f.txt", "x")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "f.txt").stat().st_mode & 0o777 == mode
+
+
+def test_copy_replaces_what_was_there(tmp_path):
+    (tmp_path / "a").write_bytes(b"\x00\x01")
+    (tmp_path / "b").write_text("old")
+    copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"\x00\x01"
+
+
+def test_a_writable_folder_is_made_and_left_empty(tmp_path):
+    require_writable(tmp_path / "new" / "out")
+    assert list((tmp_path / "new" / "out").iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    for folder in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(
+            OutputError, match=r"the output folder .*out.* cannot be written \(.+\); nothing was"
+        ):
+            require_writable(folder)

@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import pytest
+
+from relad_bids.errors import ImageError
+from relad_bids.plan import Plan, Scan, Unit, plan_units
+
+
+def scan(suffix, subject="01", session="a", run=None):
+    label = f"sub-{subject}" + (f"_ses-{session}" if session else "")
+    name = label + (f"_run-{run}" if run else "") + f"_{suffix}.nii.gz"
+    entities = {"subject": subject, "session": session, "run": run, "suffix": suffix}
+    return Scan(Path("/data", name), {k: v for k, v in entities.items() if v})
+
+
+def pair(subject="01", session="a"):
+    return [scan("T1w", subject, session), scan("FLAIR", subject, session)]
+
+
+def plan(scans, **settings):
+    subjects = sorted({s.entities["subject"] for s in scans})
+    return plan_units(
+        scans,
+        **{"participants": subjects, "tracers": ["pib"], "missing_flair": "skip", **settings},
+    )
+
+
+def test_one_unit_per_session_with_all_it_needs():
+    made = plan([*pair("02", "b"), *pair(), *pair("01", "b")], tracers=["pib", "pbr28"])
+    assert [unit.label for unit in made.units] == ["sub-01_ses-a", "sub-01_ses-b", "sub-02_ses-b"]
+    assert made.units[0] == Unit(
+        "01", "a", Path("/data/sub-01_ses-a_T1w.nii.gz"), Path("/data/sub-01_ses-a_FLAIR.nii.gz"),
+        ("pib", "pbr28"),
+    )  # fmt: skip
+    assert made.left == ()
+
+
+def test_order_of_the_files_does_not_matter():
+    scans = [*pair(), *pair("01", "b"), *pair("02", None)]
+    assert plan(scans) == plan(scans[::-1])
+
+
+def test_no_session():
+    assert [unit.label for unit in plan(pair(session=None)).units] == ["sub-01"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "flag", "code"), [("skip", "flair_missing", 0), ("error", "flair_missing", 66)]
+)
+def test_a_session_without_flair_is_left_out(rule, flag, code):
+    made = plan([scan("T1w"), *pair("02")], missing_flair=rule)
+    (left,) = made.left
+    assert [unit.subject for unit in made.units] == ["02"]
+    assert (left.label, left.flag, left.exit_code) == ("sub-01_ses-a", flag, code)
+    assert "has no FLAIR image" in left.reason
+    assert "--missing-flair t1w-only" in left.reason
+
+
+def test_a_session_without_flair_runs_when_that_is_asked_for():
+    (unit,) = plan([scan("T1w")], missing_flair="t1w-only").units
+    assert unit.flair is None
+
+
+@pytest.mark.parametrize("suffix", ["T1w", "FLAIR"])
+def test_two_images_of_one_kind_are_not_chosen_among(suffix):
+    other = "FLAIR" if suffix == "T1w" else "T1w"
+    scans = [scan(suffix, run="1"), scan(suffix, run="2"), scan(other)]
+    (left,) = plan(scans, missing_flair="t1w-only").left
+    assert left.flag == f"{suffix.lower()}_ambiguous"
+    assert left.exit_code == 66
+    assert f"2 {suffix} images (sub-01_ses-a_run-1_{suffix}.nii.gz, " in left.reason
+    assert f'{{"{suffix.lower()}": {{"run": "1"}}}}' in left.reason
+
+
+def test_a_session_without_t1w():
+    (left,) = plan([scan("FLAIR")]).left
+    assert (left.flag, left.exit_code) == ("t1w_missing", 66)
+    assert "has no T1w image; one is needed" in left.reason
+
+
+def test_a_participant_without_any_image_is_named():
+    made = plan(pair(), participants=["01", "09"])
+    assert [left.label for left in made.left] == ["sub-09"]
+
+
+def test_an_image_outside_sessions_serves_those_that_lack_one():
+    scans = [scan("T1w"), scan("T1w", session="b"), scan("FLAIR", session="b")]
+    scans.append(scan("FLAIR", session=None))
+    units = plan(scans).units
+    assert [unit.flair.name for unit in units] == [
+        "sub-01_FLAIR.nii.gz",
+        "sub-01_ses-b_FLAIR.nii.gz",
+    ]
+    assert [unit.session for unit in units] == ["a", "b"]
+
+
+def test_mri_outside_sessions_and_pet_inside_is_one_unit():
+    made = plan([*pair(session=None), scan("pet", session="p1"), scan("pet", session="p2")])
+    assert [unit.label for unit in made.units] == ["sub-01"]
+    assert made.left == ()
+    assert made.n_measured_pet == 2
+
+
+def test_a_participant_with_pet_alone_is_left_out():
+    made = plan([scan("pet")])
+    assert made.units == ()
+    assert [(left.label, left.flag) for left in made.left] == [("sub-01", "t1w_missing")]
+
+
+def test_an_unusable_image_costs_its_session_only():
+    def check(path):
+        if path.name == "sub-01_ses-a_FLAIR.nii.gz":
+            raise ImageError(f"{path}: the image is cut short")
+
+    made = plan([*pair(), *pair("02")], check=check)
+    (left,) = made.left
+    assert (left.flag, left.exit_code) == ("image_unusable", 65)
+    assert left.reason == "/data/sub-01_ses-a_FLAIR.nii.gz: the image is cut short"
+    assert [unit.subject for unit in made.units] == ["02"]
+
+
+def test_images_that_are_not_used_are_not_checked():
+    seen = []
+    plan([*pair(), scan("pet")], check=lambda path: seen.append(path.name))
+    assert seen == ["sub-01_ses-a_T1w.nii.gz", "sub-01_ses-a_FLAIR.nii.gz"]
+
+
+def test_nothing_at_all():
+    assert plan([]) == Plan((), ())
+
+
+UNIT = Unit("01", "a", Path("t1w"), Path("flair"), ("pib",))
+
+
+def test_seeds_are_pinned():
+    """Literals, so that a change of recipe cannot pass unseen."""
+    assert UNIT.seed(0, "pib") == 1549944146
+    assert UNIT.seed(1, "pib") == 912589828
+    assert Unit("01", None, Path("t"), None, ()).seed(0, "pib") == 94847978
+
+
+def test_every_synthesis_has_its_own_seed():
+    others = [Unit("02", "a", Path("t"), None, ()), Unit("01", "b", Path("t"), None, ())]
+    seeds = {UNIT.seed(0, "pib"), UNIT.seed(0, "pbr28"), *(o.seed(0, "pib") for o in others)}
+    assert len(seeds) == 4
+
+
+@pytest.mark.parametrize(
+    ("subject", "session", "name"),
+    [
+        ("01", None, "sub_01_wf"),
+        ("01", "a", "sub_01_ses_a_wf"),
+        ("0+1", None, "sub_0__1_wf"),
+        ("0", "1+a", "sub_0_ses_1__a_wf"),
+    ],
+)
+def test_name_of_the_graph_is_one_that_nipype_takes(subject, session, name):
+    assert Unit(subject, session, Path("t"), None, ()).graph_name == name

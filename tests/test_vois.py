@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from relad_bids.errors import UsageError
+from relad_bids.tables import label_names, tracers, voi_sets
+from relad_bids.vois import (
+    GEOMETRIC,
+    quantified_vois,
+    reference_mask,
+    reference_method,
+    reference_of_tracer,
+    reference_regions,
+)
+
+
+@pytest.fixture(scope="module")
+def vois():
+    return quantified_vois([8, 47, 16, 17, 53, 1006, 2006, 99999])
+
+
+def of(vois, name, hemi="B"):
+    (found,) = [
+        voi for voi in vois if (voi.name, voi.hemi) == (name, hemi) and voi.family != "label"
+    ]
+    return found
+
+
+def test_every_set_made_of_labels_has_a_row(vois):
+    drawn = {(voi.family, voi.name) for voi in vois}
+    wanted = {(s.family, s.voi) for s in voi_sets() if s.kind == "labels"}
+    assert wanted <= drawn
+
+
+def test_sets_that_need_a_mask_have_none(vois):
+    drawn = {voi.name for voi in vois}
+    assert drawn.isdisjoint(s.voi for s in voi_sets() if s.kind == "mask")
+    assert not [voi for voi in vois if (voi.family, voi.name) == ("ref", "composite")]
+
+
+def test_halves_share_out_the_labels(vois):
+    both, left, right = (of(vois, "metatemporal", hemi) for hemi in "BLR")
+    assert set(left.labels) | set(right.labels) == set(both.labels)
+    assert {label_names()[n].hemi for n in left.labels} == {"L"}
+    assert {label_names()[n].hemi for n in right.labels} == {"R"}
+
+
+def test_amyloid_composite_is_a_mean_of_four_with_the_size_of_all(vois):
+    """Its size and coverage are those of its voxels: no row of 0 voxels, no flag ``voi_small``."""
+    composite = of(vois, "amyloid-composite")
+    lobes = ("frontal", "cingulate", "parietal", "temporal")
+    assert composite.parts == tuple(f"amyloid-{lobe}" for lobe in lobes)
+    union = {n for part in composite.parts for n in of(vois, part).labels}
+    assert composite.labels == tuple(sorted(union))
+
+
+def test_parts_come_before_their_mean(vois):
+    names = [voi.name for voi in vois]
+    for voi in vois:
+        assert all(names.index(part) < names.index(voi.name) for part in voi.parts)
+
+
+def test_single_labels_are_those_of_the_parcellation(vois):
+    singles = [voi for voi in vois if voi.family == "label"]
+    assert [voi.labels[0] for voi in singles] == [8, 16, 17, 47, 53, 1006, 2006]
+    assert {voi.labels[0]: voi.hemi for voi in singles} == {
+        8: "L", 16: "B", 17: "L", 47: "R", 53: "R", 1006: "L", 2006: "R",
+    }  # fmt: skip
+
+
+def test_no_row_comes_twice(vois):
+    keys = [(voi.family, voi.name, voi.hemi) for voi in vois]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("tracer", "region"),
+    [
+        ("flortaucipir", GEOMETRIC),
+        ("pbr28", "cerebellum-gm"),
+        ("pib", "cerebellum-whole"),
+    ],
+)
+def test_default_reference_regions(tracer, region):
+    assert reference_of_tracer(tracer, {}) == region
+
+
+def test_the_user_chooses_by_tracer():
+    chosen = {"pib": "cerebellum-gm"}
+    assert reference_of_tracer("pib", chosen) == "cerebellum-gm"
+    assert reference_of_tracer("flortaucipir", chosen) == GEOMETRIC
+
+
+def test_a_region_that_labels_do_not_give():
+    with pytest.raises(
+        UsageError, match=r"region 'pons' was asked for pib; .* are cerebellum-gm, .*pib=NAME"
+    ):
+        reference_of_tracer("pib", {"pib": "pons"})
+
+
+def test_only_glucose_needs_a_region_that_cannot_be_drawn_yet():
+    """Pons is no label of aparc+aseg; its users must name another region."""
+    undrawable = {name for name, t in tracers().items() if t.reference not in reference_regions()}
+    assert undrawable == {"fdg"}
+
+
+@pytest.fixture
+def labels():
+    return np.array([7, 8, 46, 47, 16, 0]).reshape(1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("cerebellum-gm", [8, 47]),
+        ("cerebellum-whole", [7, 8, 46, 47]),
+        (GEOMETRIC, [8]),
+    ],
+)
+def test_reference_masks(labels, name, inside):
+    """The plane leaves label 8 and the brain stem; only the geometric region asks it."""
+    below = np.isin(labels, [8, 16])
+    mask = reference_mask(name, labels, below)
+    assert sorted(labels[mask]) == inside
+
+
+def test_how_the_region_was_drawn_is_said():
+    assert reference_method(GEOMETRIC) == "geometric"
+    assert reference_method("cerebellum-gm") == "labels"
