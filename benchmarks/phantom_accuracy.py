@@ -35,20 +35,8 @@ def main() -> None:
     data, work = folder / "bids", folder / "work"
     if not data.exists():
         command = [sys.executable, "-m", "relad_bids.cli.workshop", "phantom", str(data)]
-        subprocess.run(
-            [
-                *command,
-                "--n",
-                str(N),
-                "--preset",
-                "strong",
-                "--seed",
-                str(SEED),
-                "--with-pet",
-                "0",
-            ],
-            check=True,
-        )
+        command += ["--n", str(N), "--preset", "strong", "--seed", str(SEED), "--with-pet", "0"]
+        subprocess.run(command, check=True)
     floor = without_mri(model, folder / "floor-checkpoint")
     tables = {}
     for name, checkpoint in {"network": model, "training mean": floor}.items():
@@ -85,10 +73,10 @@ def report(tables: dict[str, pd.DataFrame], truth: pd.DataFrame) -> None:
         chosen = table.query("hemi == 'B' and family in @FAMILIES")
         both = chosen.merge(truth, on=keys, suffixes=("", "_truth"))
         for tracer, group in both.groupby("tracer"):
-            for kind in ("psf", "true"):
-                rows.append(
-                    {"tracer": tracer, "truth": kind, "from": name, **scores(group, kind, tracer)}
-                )
+            rows += [
+                {"tracer": tracer, "truth": kind, "from": name, **scores(group, kind, tracer)}
+                for kind in ("psf", "true")
+            ]
     print(pd.DataFrame(rows).sort_values(["tracer", "truth"]).to_string(index=False))
 
 

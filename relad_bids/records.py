@@ -49,6 +49,15 @@ def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
     }
 
 
+def table_paths(unit: Unit, card: Card) -> list[Path]:
+    """VOI tables of a session, relative to the output folder."""
+    where = {"space": card.space, "resolution": resolution_label(card)}
+    return [
+        product_path("kinpar", unit.label, extra={"trc": tracers()[tracer].trc}, **where)
+        for tracer in unit.tracers
+    ]
+
+
 def statement(card: Card) -> str:
     return f"{SYNTHETIC_STATEMENT} {card.statement}"
 

@@ -79,6 +79,13 @@ def _node(text: str) -> str:
     return found.group(1) if found else ""
 
 
+def not_reached(unit: Unit) -> Left:
+    """A session that was stopped before its turn, or of which no crash was told."""
+    reason = "was not finished: another session stopped the run (--stop-on-first-crash), or a "
+    reason += "worker was killed (memory?). Run it again; finished steps are kept."
+    return Left(unit.label, unit.subject, unit.session, "not_reached", reason, 1)
+
+
 def _failure(unit: Unit, path: Path) -> Left:
     text = _text(path)
     node, last = _node(text).rpartition(".")[2], text.rstrip().splitlines()[-1]

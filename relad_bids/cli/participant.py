@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import sys
+import time
 import uuid
 from argparse import Namespace
 from dataclasses import replace
@@ -18,7 +19,7 @@ from relad_bids.bids.dataset import write_root_files
 from relad_bids.bids.images import require_readable
 from relad_bids.bids.inputs import find_scans
 from relad_bids.bids.outputs import product_path
-from relad_bids.cli.outcome import Outcome, crash_files, read_crashes
+from relad_bids.cli.outcome import Outcome, crash_files, not_reached, read_crashes
 from relad_bids.cli.settings import config_of, for_checkpoint
 from relad_bids.config import Config
 from relad_bids.core.qc import qc_row
@@ -26,8 +27,8 @@ from relad_bids.files import require_writable, write_table, write_text
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.model.predictor import resolve_device
-from relad_bids.plan import Left, Plan, plan_units
-from relad_bids.records import resolution_label, statement
+from relad_bids.plan import Left, Plan, Unit, plan_units
+from relad_bids.records import resolution_label, statement, table_paths
 
 LOGGER = logging.getLogger("relad_bids")
 
@@ -64,7 +65,7 @@ def run_participant(args: Namespace) -> int:
         print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
     LOGGER.info("%s; derivatives in %s", outcome.last_line(), config.output_dir)
     if config.clean_workdir and not outcome.failed:
-        shutil.rmtree(_run_dir(config), ignore_errors=True)
+        _clean(plan, config)
     return outcome.exit_code()
 
 
@@ -89,6 +90,12 @@ def _run_dir(config: Config) -> Path:
     return config.work_dir / f"relad_bids-{__version__}"
 
 
+def _clean(plan: Plan, config: Config) -> None:
+    """Remove the folders of this run's sessions; other jobs may share the work folder."""
+    for unit in plan.units:
+        shutil.rmtree(_run_dir(config) / "relad_wf" / unit.graph_name, ignore_errors=True)
+
+
 def _compute(
     plan: Plan, card: Card, config: Config, *, run_id: str, graph: bool
 ) -> dict[str, Left]:
@@ -108,11 +115,22 @@ def _compute(
     )
     if graph:
         workflow.write_graph(graph2use="colored", format="svg")
+    started_ns = time.time_ns()
     execute(workflow, config=config, crash_dir=crash_dir)
     for label, paths in crash_files(crash_dir, plan.units).items():
         for path in paths:
             shutil.copy(path, logs[label])
-    return read_crashes(crash_dir, plan.units)
+    failed = read_crashes(crash_dir, plan.units)
+    for unit in plan.units:
+        if unit.label not in failed and not _written(unit, card, config, since_ns=started_ns):
+            failed[unit.label] = not_reached(unit)
+    return failed
+
+
+def _written(unit: Unit, card: Card, config: Config, *, since_ns: int) -> bool:
+    """Whether this run wrote all tables of a session: the sinks always write anew."""
+    paths = [config.output_dir / path for path in table_paths(unit, card)]
+    return all(path.is_file() and path.stat().st_mtime_ns >= since_ns for path in paths)
 
 
 def _log_dir(config: Config, subject: str, run_id: str) -> Path:

@@ -29,14 +29,15 @@ def naming_files(**files: object) -> Iterator[None]:
 def load(path: str) -> tuple[NDArray[np.float32], Grid]:
     """Read an image as float32 (I, J, K) and its grid; trailing singleton axes are dropped."""
     image = nb.Nifti1Image.from_filename(path)
-    data = np.asarray(image.get_fdata(dtype=np.float32))
-    return data.reshape(data.shape[:3]), Grid(shape=data.shape[:3], affine=image.affine)
+    grid = grid_of_file(path)
+    return np.asarray(image.get_fdata(dtype=np.float32)).reshape(grid.shape), grid
 
 
 def grid_of_file(path: str) -> Grid:
     """Read where the voxels of an image are, from its header alone."""
     image = nb.Nifti1Image.from_filename(path)
-    return Grid(shape=image.shape[:3], affine=image.affine)
+    i, j, k = image.shape[:3]
+    return Grid(shape=(i, j, k), affine=image.affine)
 
 
 def voxel_text(path: str) -> str:

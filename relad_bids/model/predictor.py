@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from relad_bids.config import Device
 from relad_bids.errors import DataError, UsageError
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import load_checkpoint
@@ -70,14 +71,14 @@ class Predictor:
         if (n_samples, steps) != (1, 1):
             raise UsageError(
                 f"{self.card.name} is a one-pass network: it has one answer, {n_samples} samples "
-                f"of {steps} steps were asked for. Leave --n-samples and --steps out."
+                f"of {steps} steps were asked for. Ask for one of each."
             )
         index = torch.tensor([self.card.tracer(tracer).index], device=self.device)
         x: Tensor = torch.from_numpy(mri)[None].to(self.device)
         return np.asarray(self.network(x, index).float().cpu().numpy())
 
 
-def resolve_device(asked: str) -> str:
+def resolve_device(asked: Device) -> Device:
     """Decide once where the network runs; never fall back in silence.
 
     Raises

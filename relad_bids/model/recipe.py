@@ -61,6 +61,13 @@ class Recipe:
         ]
         if not self.suvr_max:
             found.append("suvr_max names no tracer")
+        if self.architecture.get("n_tracers") != len(self.suvr_max):
+            found.append(
+                f"architecture.n_tracers is {self.architecture.get('n_tracers')}, suvr_max names "
+                f"{len(self.suvr_max)} tracers"
+            )
+        if min(self.data.n_train, self.data.n_validation) < 1:
+            found.append("data.n_train and data.n_validation must be at least 1")
         return found
 
 
