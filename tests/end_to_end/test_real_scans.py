@@ -17,12 +17,13 @@ pytestmark = [pytest.mark.xdist_group("real_scans"), pytest.mark.slow, pytest.ma
 @pytest.fixture(scope="module")
 def run(real_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
-    command = [sys.executable, "-m", "relad_bids", str(real_data / "bids-mri"), str(folder / "out")]
-    command += ["participant", "--participant-label", "elder13", "stripped", "-w", str(folder / "w")]
+    data, out, work = real_data / "bids-mri", folder / "out", folder / "w"
+    command = [sys.executable, "-m", "relad_bids", str(data), str(out), "participant"]
+    command += ["--participant-label", "elder13", "stripped", "-w", str(work)]
     command += ["--missing-flair", "t1w-only", "--nprocs", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return folder / "out"
+    return out
 
 
 def test_the_mask_of_an_elderly_head_is_its_brain(run, real_data):
