@@ -178,7 +178,9 @@ def test_a_bad_image_stops_its_own_participant_only(run, dataset, tmp_path):
     image = nb.load(bad)
     voxels = image.get_fdata()
     voxels[3, 4, 5] = np.nan
-    nb.Nifti1Image(voxels.astype("float32"), image.affine, image.header).to_filename(bad)
+    spoiled = nb.Nifti1Image(voxels.astype("float32"), image.affine)  # int16 cannot hold a NaN
+    spoiled.set_qform(image.affine, 1)
+    spoiled.to_filename(bad)
     out = tmp_path / "out"
     args = ("-w", work, "--sloppy", "--nprocs", 2, "--missing-flair", "t1w-only")
     done = relad_bids(data, out, "participant", *args)
