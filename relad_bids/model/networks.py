@@ -56,8 +56,8 @@ class PosteriorMeanUNet(nn.Module):
             channels=tuple(channels),
             strides=(2,) * (levels - 1),
             num_res_units=n_residual_units,
-            # One group: channel offsets survive, which an instance norm would remove,
-            # and with them "how much" (of atrophy, of lesions) as opposed to "where".
+            # One group: the levels of the channels stay comparable with each other, and with
+            # them "how much" (of atrophy, of lesions) as opposed to "where".
             norm=("group", {"num_groups": 1}),
         )
         # Small at first, so that training starts from the mean and not from noise.
