@@ -28,6 +28,8 @@ class TrainConfig:
     warmup_steps: int = 50
     ema: float = 0.995
     """Share of the running average kept at each step (Karras et al. 2024, section 3)."""
+    clip_norm: float = 1.0
+    """Longest gradient; a cohort with few, far-off participants learns them slowly if short."""
     missing_flair: float = 0.2
     """Share of participants shown without FLAIR, so that T1w-only users are served."""
     mean_from: int = 32
@@ -50,6 +52,8 @@ class TrainConfig:
             found.append(f"ema {self.ema} is not in [0, 1)")
         if self.precision not in ("bf16", "fp32"):
             found.append(f"precision {self.precision!r} is not one of bf16, fp32")
+        if not self.clip_norm > 0:
+            found.append(f"clip_norm {self.clip_norm} is not above 0")
         if not self.learning_rate > 0:
             found.append(f"learning_rate {self.learning_rate} is not above 0")
         return found
@@ -149,7 +153,7 @@ def _step(
             "lower learning_rate."
         )
     loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
     optimiser.step()
     return float(loss.detach())
 
