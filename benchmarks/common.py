@@ -16,7 +16,7 @@ class Run:
     code: int
     minutes: float
     peak_mb: float
-    """Largest resident memory of any single process of the run."""
+    """Largest proportional memory (PSS) of all its processes together, sampled twice a second."""
     stderr: str
 
 
@@ -28,7 +28,7 @@ def real_data() -> Path:
 
 
 def relad_bids(*args: object) -> Run:
-    """Run the command as a user would; sum of resident memory is sampled twice a second."""
+    """Run the command as a user would, and watch its clock and its memory."""
     command = [sys.executable, "-m", "relad_bids", *map(str, args)]
     start, peak = time.monotonic(), 0.0
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -65,9 +65,13 @@ def _descendants(pid: int) -> list[int]:
 
 
 def step_seconds(work: Path) -> dict[str, float]:
-    """Wall seconds of each step of a run, from the reports in its work folder."""
+    """Wall seconds of each step of a run, from the reports in its work folder.
+
+    Steps of one name (``quantify`` of each tracer) are added up.
+    """
     found: dict[str, float] = {}
     for report in work.rglob("_report/report.rst"):
         if match := re.search(r"^\* duration : ([\d.eE+-]+)$", report.read_text(), re.MULTILINE):
-            found[report.parent.parent.name] = float(match.group(1))
+            name = report.parent.parent.name
+            found[name] = found.get(name, 0.0) + float(match.group(1))
     return dict(sorted(found.items(), key=lambda item: -item[1]))

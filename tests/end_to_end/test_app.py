@@ -170,17 +170,33 @@ def test_without_flair_the_network_gets_its_no_flair_input(run, dataset, tmp_pat
     assert "missing" in (tmp_path / "sub-002.html").read_text()
 
 
+def spoil(path: Path) -> None:
+    """Put one NaN into an image, in a type that can hold it."""
+    image = nb.load(path)
+    voxels = image.get_fdata().astype("float32")
+    voxels[3, 4, 5] = np.nan
+    spoiled = nb.Nifti1Image(voxels, image.affine)
+    spoiled.set_qform(image.affine, 1)
+    spoiled.to_filename(path)
+
+
+def test_a_session_that_was_not_reached_is_not_called_done(dataset, tmp_path):
+    data = shutil.copytree(dataset, tmp_path / "bids")
+    spoil(data / "sub-001" / "anat" / "sub-001_T1w.nii.gz")
+    out = tmp_path / "out"
+    args = ("-w", tmp_path / "work", "--sloppy", "--nprocs", 1, "--missing-flair", "t1w-only")
+    done = relad_bids(data, out, "participant", *args, "--stop-on-first-crash")
+    assert done.returncode == 1
+    assert "0 done, 0 left out, 2 failed" in done.stderr
+    qc = pd.read_csv(out / "sub-002" / "sub-002_desc-relad_qc.tsv", sep="\t")
+    assert qc.loc[0, "flags"] == "not_reached"
+
+
 def test_a_bad_image_stops_its_own_participant_only(run, dataset, tmp_path):
     """NaN is found when the voxels are read, inside the graph."""
     _, first, work = run
     data = shutil.copytree(dataset, tmp_path / "bids")
-    bad = data / "sub-002" / "anat" / "sub-002_T1w.nii.gz"
-    image = nb.load(bad)
-    voxels = image.get_fdata()
-    voxels[3, 4, 5] = np.nan
-    spoiled = nb.Nifti1Image(voxels.astype("float32"), image.affine)  # int16 cannot hold a NaN
-    spoiled.set_qform(image.affine, 1)
-    spoiled.to_filename(bad)
+    spoil(data / "sub-002" / "anat" / "sub-002_T1w.nii.gz")
     out = tmp_path / "out"
     args = ("-w", work, "--sloppy", "--nprocs", 2, "--missing-flair", "t1w-only")
     done = relad_bids(data, out, "participant", *args)
