@@ -159,9 +159,16 @@ def _record(left: Left, card: Card, config: Config) -> None:
             "session_id": f"ses-{left.session}" if left.session else None,
             "status": "failed" if left.exit_code else "skipped",
             "flags": left.flag,
-            "reason": " ".join(left.reason.split()),
+            "reason": _portable(left.reason, config),
             "checkpoint_id": card.label,
             "software_version": __version__,
         }
     )
     write_table(config.output_dir / path, row)
+
+
+def _portable(reason: str, config: Config) -> str:
+    """One line without this machine's folders: the table travels with the derivatives."""
+    for folder in (config.bids_dir, config.output_dir, config.work_dir):
+        reason = reason.replace(f"{folder}/", "")
+    return " ".join(reason.split())

@@ -1,6 +1,4 @@
-import os
 import time
-from pathlib import Path
 
 import nibabel as nb
 import numpy as np
@@ -309,14 +307,6 @@ def test_damage_in_the_middle(make_nifti, tmp_path):
     require_readable(path)
     with pytest.raises(ImageError, match="the file is damaged"):
         require_usable(path)
-
-
-@pytest.fixture(scope="module")
-def real_data():
-    folder = os.environ.get("RELAD_TEST_DATA")
-    if not folder:
-        pytest.skip("RELAD_TEST_DATA is not set: it names the folder of real images")
-    return Path(folder)
 
 
 @pytest.mark.real_data

@@ -21,9 +21,17 @@ pytestmark = [pytest.mark.xdist_group("end_to_end"), pytest.mark.slow]
 TABLE = "sub-*/pet/*_kinpar.tsv"
 
 
-def relad_bids(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "relad_bids", *map(str, args)]
+def relad_bids(*args: object, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [*before, sys.executable, "-m", "relad_bids", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def no_network() -> tuple[str, ...]:
+    """The words before a command that take the network away from it; none where not allowed."""
+    before = ("unshare", "--map-root-user", "--net")
+    tool = shutil.which(before[0])
+    allowed = tool and subprocess.run([*before, "true"], capture_output=True).returncode == 0
+    return before if allowed else ()
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +46,15 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(dataset, tmp_path_factory):
-    """The default run on one CPU, and its work folder for later runs."""
+    """The default run on one CPU, and its work folder for later runs.
+
+    Without network where the system lets a test take it away.
+    """
     folder = tmp_path_factory.mktemp("run")
     out, work = folder / "out", folder / "work"
-    done = relad_bids(dataset, out, "participant", "-w", work, "--nprocs", 1, "--sloppy")
+    done = relad_bids(
+        dataset, out, "participant", "-w", work, "--nprocs", 1, "--sloppy", before=no_network()
+    )
     assert done.returncode == 0, done.stderr
     return done, out, work
 
@@ -58,6 +71,16 @@ def test_one_session_is_done_and_the_one_without_flair_is_named(run):
     qc = pd.read_csv(out / "sub-002" / "sub-002_desc-relad_qc.tsv", sep="\t")
     assert qc.loc[0, ["status", "flags"]].tolist() == ["skipped", "flair_missing"]
     assert not list((out / "sub-002").rglob("*kinpar*"))
+
+
+def test_no_network_is_needed(run):
+    """The run above had none; here only that this was so."""
+    if not (before := no_network()):
+        pytest.skip("this system lets no user take the network away from a command")
+    ask = "import socket; socket.create_connection(('127.0.0.1', 9), 1)"
+    refused = subprocess.run([*before, sys.executable, "-c", ask], capture_output=True, text=True)
+    assert "Network is unreachable" in refused.stderr
+    assert run[0].returncode == 0
 
 
 def test_every_file_expected_is_there_and_no_other(run):

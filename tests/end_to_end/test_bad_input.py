@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nb
 import numpy as np
+import pandas as pd
 import pytest
 
 from relad_bids.cli.run import main
@@ -114,6 +115,17 @@ def test_a_file_that_is_no_image_of_a_head(run, bids, kind):
     assert code == 65
     assert words in err
     assert "sub-01_T1w.nii.gz" in err
+
+
+def test_the_table_of_a_failed_session_names_no_folder_of_this_machine(run, bids, tmp_path):
+    """It travels with the derivatives; the line on stderr keeps the whole path."""
+    t1w(bids).write_bytes(b"")
+    _, err = run()
+    (table,) = (tmp_path / "out").rglob("*_desc-relad_qc.tsv")
+    reason = pd.read_csv(table, sep="\t").loc[0, "reason"]
+    assert "sub-01/anat/sub-01_T1w.nii.gz" in reason
+    assert str(tmp_path) not in reason
+    assert str(t1w(bids)) in err
 
 
 def test_qform_and_sform_that_disagree(run, bids):

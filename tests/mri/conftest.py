@@ -1,8 +1,5 @@
 """Small images on oblique grids with three different side lengths."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -47,15 +44,6 @@ def ellipsoid_head(grid, *, centre=(0.0, 0.0, 0.0), contrast="T1w"):
 @pytest.fixture
 def head(oblique_grid):
     return ellipsoid_head(oblique_grid)
-
-
-@pytest.fixture
-def real_data():
-    """Return the folder of real images, or skip."""
-    folder = os.environ.get("RELAD_TEST_DATA")
-    if not folder:
-        pytest.skip("RELAD_TEST_DATA is unset: no real images here")
-    return Path(folder)
 
 
 @pytest.fixture
