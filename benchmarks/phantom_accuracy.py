@@ -1,8 +1,8 @@
 """Held-out phantoms through the whole chain: VOI SUVr against the truth, beside the floor.
 
 Ten phantoms of preset ``strong`` and a seed that training never used go from raw images to
-tables. The floor is the training-mean image: the same checkpoint with everything the network
-learned from MRI switched off, through the same registration and the same quantification.
+tables. Beside the network stand, through the same registration and the same quantification,
+the regression on regional MRI means that it starts from, and the floor: the training mean.
 
 Two truths: ``psf`` is what a scanner without noise measures (the phantom's own PSF), which is
 what the network was trained to predict; ``true`` is the uptake painted into the anatomy.
@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import torch
 from common import relad_bids
 
 from relad_bids.cli.settings import BUNDLED
@@ -37,10 +36,14 @@ def main() -> None:
         command = [sys.executable, "-m", "relad_bids.cli.workshop", "phantom", str(data)]
         command += ["--n", str(N), "--preset", "strong", "--seed", str(SEED), "--with-pet", "0"]
         subprocess.run(command, check=True)
-    floor = without_mri(model, folder / "floor-checkpoint")
+    checkpoints = {
+        "network": model,
+        "regression": without(model, folder / "regression", "gain"),
+        "training mean": without(model, folder / "floor", "gain", "start.loadings"),
+    }
     tables = {}
-    for name, checkpoint in {"network": model, "training mean": floor}.items():
-        out = folder / name.replace(" ", "-")
+    for name, checkpoint in checkpoints.items():
+        out = folder / f"tables-{name.replace(' ', '-')}"
         done = relad_bids(
             data, out, "participant", "-w", work, "--nprocs", 2, "--model-dir", checkpoint
         )
@@ -49,12 +52,12 @@ def main() -> None:
     report(tables, read(data / "derivatives" / "truth", "*_suvr.tsv"))
 
 
-def without_mri(model: Path, out: Path) -> Path:
-    """The checkpoint that answers with its training mean, whatever the MRI."""
+def without(model: Path, out: Path, *tensors: str) -> Path:
+    """The checkpoint with some of its tensors set to 0."""
     network, card = load_checkpoint(model)
-    with torch.no_grad():
-        network.gain.zero_()
-    save_checkpoint(out, network, replace(card, name="training-mean"))
+    for name in tensors:
+        network.state_dict()[name].zero_()
+    save_checkpoint(out, network, replace(card, name=out.name))
     return out
 
 

@@ -63,6 +63,7 @@ def tiny_card(**changes):
             "n_tracers": len(TRACERS),
             "channels": [4, 8],
             "n_residual_units": 1,
+            "rank": 2,
         },
         "space": "MNI152NLin2009cAsym",
         "shape": SHAPE,
@@ -88,7 +89,7 @@ def tiny_network(card=None, *, seed=3):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build_network(card.kind, card.architecture, shape=card.shape)
-        network.prior.uniform_(-0.6, 0.2)
+        network.start.prior.uniform_(-0.6, 0.2)
     return network.eval()
 
 

@@ -91,14 +91,15 @@ def run_train(args: Namespace) -> None:
     grid = Grid(shape=recipe.grid.shape, affine=np.array(recipe.grid.affine, dtype=float))
     torch.manual_seed(recipe.seed)  # only the initial weights; the loop carries its own chance
     network = build_network(recipe.kind, recipe.architecture, shape=recipe.grid.shape)
-    n_walk = max(recipe.train.steps * recipe.train.batch_size, recipe.train.mean_from)
+    make = Kept(_maker(recipe, grid, recipe.seed))
+    first, n_walk = recipe.data.n_start, recipe.train.steps * recipe.train.batch_size
     walk = _walk(recipe.data.n_train, n_walk, seed=recipe.seed)
-    cohort = Cohort(Kept(_maker(recipe, grid, recipe.seed)), walk)
     with tqdm(total=recipe.train.steps, unit="step", desc="train") as bar:
         fitted = train(
             network,  # type: ignore[arg-type]
-            cohort,
+            Cohort(make, [first + index for index in walk]),
             recipe.train,
+            start_from=Cohort(make, range(first)),
             seed=recipe.seed,
             state_file=args.out / "training-state.pt",
             report=_progress(bar),
@@ -110,7 +111,11 @@ def run_train(args: Namespace) -> None:
     card = save_checkpoint(args.out, fitted, _card(recipe, skills))
     print(f"{args.out}: {card.label}")
     for tracer in card.tracers:
-        print(f"  {tracer.name}: skill over the training mean {skills[tracer.index]:+.3f}")
+        network_s, regression = (f"{part[tracer.index]:+.3f}" for part in skills.values())
+        print(
+            f"  {tracer.name}: skill over the training mean {network_s} "
+            f"(of the regression it starts from: {regression})"
+        )
 
 
 def _maker(recipe: Recipe, grid: Grid, seed: int) -> PhantomMaker:
@@ -130,7 +135,7 @@ def _progress(bar: tqdm) -> Callable[[int, float, float], None]:
     return report
 
 
-def _card(recipe: Recipe, skills: torch.Tensor) -> Card:
+def _card(recipe: Recipe, skills: Mapping[str, torch.Tensor]) -> Card:
     tracers = tuple(
         TracerOutput(name=name, index=index, suvr_max=value)
         for index, (name, value) in enumerate(recipe.suvr_max.items())
@@ -155,6 +160,9 @@ def _card(recipe: Recipe, skills: torch.Tensor) -> Card:
         },
         validation={
             "cohort": f"{recipe.data.n_validation} phantoms of another seed, template space",
-            "skill_over_training_mean": {t.name: float(skills[t.index]) for t in tracers},
+            "skill_over_training_mean": {
+                of: {t.name: float(values[t.index]) for t in tracers}
+                for of, values in skills.items()
+            },
         },
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
@@ -49,22 +48,3 @@ def relative_error(predicted: Tensor, batch: Batch, spread: Spread) -> Tensor:
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return values.sum((-3, -2, -1)) / weight.sum((-3, -2, -1)).clamp_min(1e-6)
-
-
-def training_mean(batches: list[Batch]) -> tuple[Tensor, Spread]:
-    """Voxelwise mean PET per tracer (R, I, J, K), and the spread around it.
-
-    A voxel that lies in nobody's brain keeps -1, the contract's zero.
-    """
-    pet = torch.cat([b.pet for b in batches])
-    has = torch.cat([b.available for b in batches])[..., None, None, None]
-    seen = (torch.cat([b.mask for b in batches]) & has).to(pet.dtype)
-    count = seen.sum(0)
-    mean = torch.where(count > 0, (pet * seen).sum(0) / count.clamp_min(1), -1.0)
-    errors = [squared_errors(mean.expand_as(b.pet), b) for b in batches]
-    weight = has[..., 0, 0, 0].to(pet.dtype)
-    voxel, coarse = (
-        (torch.cat(part) * weight).sum(0) / weight.sum(0).clamp_min(1)
-        for part in zip(*errors, strict=True)
-    )
-    return mean, Spread(voxel.clamp_min(1e-8), coarse.clamp_min(1e-8))

@@ -9,6 +9,8 @@ from monai.networks.nets import UNet
 from torch import Tensor, nn
 from torch.nn import functional
 
+from relad_bids.model.regional import RegionalRegression
+
 
 class PosteriorMeanUNet(nn.Module):
     """A U-Net that estimates E[PET | MRI, tracer] in one pass (model key ``unet``).
@@ -17,8 +19,10 @@ class PosteriorMeanUNet(nn.Module):
     the least error of all (method.md 4.1). The tracer chooses one of the last layer's
     channels; the trunk is shared, so a tracer with few scans learns from the others.
 
-    The network starts from the training mean of each tracer and learns what the MRI says
-    beyond it. Voxel position enters as three more channels: in template space it has meaning.
+    The network starts from what a regression on regional means says
+    (:class:`~relad_bids.model.regional.RegionalRegression`) and learns what the MRI says beyond
+    it. That start and the voxel's position enter as more channels: in template space both have
+    meaning.
 
     Parameters
     ----------
@@ -30,11 +34,12 @@ class PosteriorMeanUNet(nn.Module):
         Feature maps per level, from full to coarsest resolution.
     n_residual_units
         Residual units per level of MONAI's UNet.
+    rank
+        Patterns of the regression it starts from.
     shape
         (I, J, K) of the grid; the input is padded to multiples of ``2**(levels - 1)``.
     """
 
-    prior: Tensor
     position: Tensor
 
     def __init__(
@@ -44,6 +49,7 @@ class PosteriorMeanUNet(nn.Module):
         n_tracers: int,
         channels: Sequence[int],
         n_residual_units: int,
+        rank: int,
         shape: tuple[int, int, int],
     ) -> None:
         super().__init__()
@@ -51,7 +57,7 @@ class PosteriorMeanUNet(nn.Module):
         self.multiple = 2 ** (levels - 1)
         self.unet = UNet(
             spatial_dims=3,
-            in_channels=n_sequences + 3,
+            in_channels=n_sequences + 3 + n_tracers,
             out_channels=n_tracers,
             channels=tuple(channels),
             strides=(2,) * (levels - 1),
@@ -60,16 +66,19 @@ class PosteriorMeanUNet(nn.Module):
             # them "how much" (of atrophy, of lesions) as opposed to "where".
             norm=("group", {"num_groups": 1}),
         )
-        # Small at first, so that training starts from the mean and not from noise.
+        # Small at first, so that training starts from the regression and not from noise.
         self.gain = nn.Parameter(torch.full((n_tracers, 1, 1, 1), 0.1))
-        self.register_buffer("prior", torch.full((n_tracers, *shape), -1.0))
+        self.start = RegionalRegression(
+            n_sequences=n_sequences, n_tracers=n_tracers, rank=rank, shape=shape
+        )
         self.register_buffer("position", _position(shape), persistent=False)
 
     def forward_all(self, mri: Tensor) -> Tensor:
         """MRI (B, S, I, J, K) in [-1, 1] -> every tracer (B, R, I, J, K) in [-1, 1]."""
         position = self.position.expand(len(mri), -1, -1, -1, -1)
-        x, crop = pad_to_multiple(torch.cat([mri, position.to(mri)], 1), self.multiple)
-        return self.prior + self.gain * self.unet(x)[(..., *crop)].float()
+        start = self.start(mri)
+        x, crop = pad_to_multiple(torch.cat([mri, position.to(mri), start], 1), self.multiple)
+        return start + self.gain * self.unet(x)[(..., *crop)].float()
 
     def forward(self, mri: Tensor, tracer: Tensor) -> Tensor:
         """MRI (B, S, I, J, K) and tracer index (B,) int64 -> PET (B, 1, I, J, K) in [-1, 1]."""

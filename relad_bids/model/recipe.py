@@ -19,8 +19,10 @@ class PhantomData:
     """Train on phantoms made in template space, without files."""
 
     preset: str = "strong"
+    n_start: int = 400
+    """Phantoms to which the regression that the network starts from is fitted."""
     n_train: int = 400
-    """Phantoms, made once and kept in memory."""
+    """Further phantoms, on which the network learns; all are made once and kept in memory."""
     n_validation: int = 16
     """Phantoms of another seed on which the skill in the card is measured."""
     residual_mm: float = 1.0
@@ -66,8 +68,8 @@ class Recipe:
                 f"architecture.n_tracers is {self.architecture.get('n_tracers')}, suvr_max names "
                 f"{len(self.suvr_max)} tracers"
             )
-        if min(self.data.n_train, self.data.n_validation) < 1:
-            found.append("data.n_train and data.n_validation must be at least 1")
+        if min(self.data.n_start, self.data.n_train, self.data.n_validation) < 1:
+            found.append("data.n_start, data.n_train and data.n_validation must be at least 1")
         return found
 
 

@@ -14,8 +14,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from relad_bids.errors import DataError
 from relad_bids.model.data import Batch, Cohort, loader
-from relad_bids.model.losses import Spread, relative_error, squared_errors, training_mean
+from relad_bids.model.losses import Spread, relative_error, squared_errors
 from relad_bids.model.networks import PosteriorMeanUNet
+from relad_bids.model.regional_fit import fit_regional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,6 @@ class TrainConfig:
     """Longest gradient; a cohort with few, far-off participants learns them slowly if short."""
     missing_flair: float = 0.2
     """Share of participants shown without FLAIR, so that T1w-only users are served."""
-    mean_from: int = 32
-    """Participants from whom the training mean is made."""
     workers: int = 1
     save_every: int = 100
     device: str = "cpu"
@@ -43,7 +42,7 @@ class TrainConfig:
     def problems(self) -> list[str]:
         found = [
             f"{name} {getattr(self, name)} is below 1"
-            for name in ("steps", "batch_size", "mean_from", "save_every")
+            for name in ("steps", "batch_size", "save_every")
             if getattr(self, name) < 1
         ]
         if not 0 <= self.missing_flair < 1:
@@ -82,6 +81,7 @@ def train(
     cohort: Cohort,
     config: TrainConfig,
     *,
+    start_from: Cohort,
     seed: int,
     state_file: Path,
     report: Callable[[int, float, float], None] = lambda step, loss, floor: None,
@@ -91,6 +91,10 @@ def train(
     ``report`` gets the step, its loss, and the loss of the training mean on the same
     participants: some are far from the mean, so only the two together tell anything.
 
+    The regression that the network starts from is fitted to the participants ``start_from``.
+    They must not be those of ``cohort``: the regression knows its own too well, and a network
+    that learns from it there trusts it too much elsewhere.
+
     The cohort's indices are walked in order, ``batch_size`` a step. With ``state_file``
     present the run goes on where it stopped and ends with the same bits as one that was
     never stopped: participants, dropped FLAIR and learning rate depend on the step alone.
@@ -98,10 +102,11 @@ def train(
     Raises
     ------
     DataError
-        The cohort is shorter than the training asks for, or the loss is not finite.
+        The cohort is shorter than the training asks for, the regression cannot be fitted, or
+        the loss is not finite.
     """
     need = config.steps * config.batch_size
-    if len(cohort) < max(need, config.mean_from):
+    if len(cohort) < need:
         raise DataError(
             f"training asks for {config.steps} steps of {config.batch_size} participants, the "
             f"cohort's walk has {len(cohort)}; lower the steps or give more participants."
@@ -112,13 +117,15 @@ def train(
     optimiser = Adam(network.parameters())
     step, spread = _resume(state_file, network, average, optimiser, device)
     if spread is None:
-        spread = _start_from_mean(network, cohort, config, device)
+        batches = loader(start_from, batch_size=config.batch_size, workers=config.workers)
+        spread = fit_regional(network.start, batches, missing_flair=config.missing_flair)
+        spread = Spread(spread.voxel.to(device), spread.coarse.to(device))
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
     rest = Cohort(cohort.make, cohort.indices[step * config.batch_size : need])
     for batch in loader(rest, batch_size=config.batch_size, workers=config.workers):
         batch = batch.to(device)
         with torch.no_grad():
-            floor = float(relative_error(network.prior.expand_as(batch.pet), batch, spread))
+            floor = float(relative_error(network.start.prior.expand_as(batch.pet), batch, spread))
         loss = _step(network, batch, spread, optimiser, config, step=step, seed=seed)
         average.update_parameters(network)
         step += 1
@@ -156,16 +163,6 @@ def _step(
     nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
     optimiser.step()
     return float(loss.detach())
-
-
-def _start_from_mean(
-    network: PosteriorMeanUNet, cohort: Cohort, config: TrainConfig, device: torch.device
-) -> Spread:
-    first = Cohort(cohort.make, cohort.indices[: config.mean_from])
-    batches = list(loader(first, batch_size=config.batch_size, workers=config.workers))
-    mean, spread = training_mean(batches)
-    network.prior.copy_(mean)
-    return Spread(spread.voxel.to(device), spread.coarse.to(device))
 
 
 def _save(
@@ -207,11 +204,19 @@ def _resume(
 
 
 @torch.inference_mode()
-def skill(network: PosteriorMeanUNet, cohort: Cohort, *, workers: int) -> Tensor:
-    """Skill over coarse cells per tracer (R,): 1 - squared error over the training mean's."""
-    ours, floor = [], []
+def skill(network: PosteriorMeanUNet, cohort: Cohort, *, workers: int) -> dict[str, Tensor]:
+    """Skill over coarse cells per tracer (R,): 1 - squared error over the training mean's.
+
+    Of the ``network``, and of the ``regression`` that it starts from.
+    """
+    errors: dict[str, list[Tensor]] = {"network": [], "regression": [], "mean": []}
     for loaded in loader(cohort, batch_size=1, workers=workers):
-        batch = loaded.to(network.prior.device)
-        ours.append(squared_errors(network.forward_all(batch.mri), batch)[1])
-        floor.append(squared_errors(network.prior.expand_as(batch.pet), batch)[1])
-    return 1 - torch.cat(ours).mean(0) / torch.cat(floor).mean(0)
+        batch = loaded.to(network.start.prior.device)
+        for name, answer in (
+            ("network", network.forward_all(batch.mri)),
+            ("regression", network.start(batch.mri)),
+            ("mean", network.start.prior.expand_as(batch.pet)),
+        ):
+            errors[name].append(squared_errors(answer, batch)[1])
+    mean = {name: torch.cat(parts).mean(0) for name, parts in errors.items()}
+    return {name: 1 - mean[name] / mean["mean"] for name in ("network", "regression")}

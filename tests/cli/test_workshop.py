@@ -21,15 +21,17 @@ n_sequences = 2
 n_tracers = 2
 channels = [2, 4]
 n_residual_units = 1
+rank = 2
 [suvr_max]
 pib = 4.0
 pbr28 = 3.0
 [data]
+n_start = 5
+n_train = 2
 n_validation = 1
 [train]
 steps = 2
 batch_size = 1
-mean_from = 2
 workers = 0
 precision = "fp32"
 """
@@ -66,14 +68,16 @@ def test_a_recipe_makes_the_same_checkpoint_twice(capsys, recipe, tmp_path):
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
     network, card = load_checkpoint(tmp_path / "a")
-    assert network.prior.shape == (2, 16, 20, 18)
+    assert network.start.prior.shape == (2, 16, 20, 18)
     assert [(t.name, t.index, t.suvr_max) for t in card.tracers] == [
         ("pib", 0, 4.0), ("pbr28", 1, 3.0),
     ]  # fmt: skip
     assert card.missing_flair
     assert card.statement == "For tests."
     assert card.training["optimisation"]["steps"] == 2
-    assert card.validation["skill_over_training_mean"].keys() == {"pib", "pbr28"}
+    skills = card.validation["skill_over_training_mean"]
+    assert skills.keys() == {"network", "regression"}
+    assert all(of.keys() == {"pib", "pbr28"} for of in skills.values())
     assert f"{tmp_path / 'a'}: {card.label}" in capsys.readouterr().out
 
 

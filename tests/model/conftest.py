@@ -34,6 +34,12 @@ def cohort():
 
 
 @pytest.fixture
+def first():
+    """Other participants, for the start of a training."""
+    return Cohort(make_sample, range(100, 116))
+
+
+@pytest.fixture
 def make_network():
     """Networks with their first random weights; the seed of others is left alone."""
 
@@ -42,7 +48,7 @@ def make_network():
             torch.manual_seed(seed)
             return PosteriorMeanUNet(
                 n_sequences=2, n_tracers=n_tracers, channels=channels, n_residual_units=1,
-                shape=shape,
+                rank=3, shape=shape,
             )  # fmt: skip
 
     return make

@@ -95,13 +95,13 @@ def test_every_misfit_is_counted_and_named(copy):
     tensors = load_file(path)
     tensors["gain"] = torch.zeros(5, 1, 1, 1)
     tensors["stranger"] = torch.zeros(1)
-    del tensors["prior"]
+    del tensors["start.prior"]
     save_file(tensors, path)
     agree(copy)
     with pytest.raises(CheckpointError, match="3 tensors do not fit, first:") as caught:
         load_checkpoint(copy)
     text = str(caught.value)
-    assert "missing prior" in text
+    assert "missing start.prior" in text
     assert "unexpected stranger" in text
     assert "gain is (5, 1, 1, 1), needs (3, 1, 1, 1)" in text
 

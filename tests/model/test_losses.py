@@ -3,12 +3,7 @@ import pytest
 import torch
 
 from relad_bids.model.data import Batch, collate
-from relad_bids.model.losses import relative_error, squared_errors, training_mean
-
-
-@pytest.fixture
-def batches(cohort):
-    return [collate([cohort[i], cohort[i + 1]]) for i in range(0, 12, 2)]
+from relad_bids.model.losses import Spread, relative_error, squared_errors
 
 
 @pytest.fixture
@@ -16,45 +11,30 @@ def everyone(cohort):
     return collate([cohort[i] for i in range(12)])
 
 
-def test_training_mean_has_error_one(batches, everyone):
-    """By definition: the floor's own squared error is the unit. Sums of float32."""
-    mean, spread = training_mean(batches)
-    error = relative_error(mean.expand_as(everyone.pet), everyone, spread)
-    assert error.item() == pytest.approx(1.0, rel=1e-5)
+@pytest.fixture
+def spread():
+    return Spread(torch.tensor([0.02, 0.03]), torch.tensor([0.01, 0.005]))
 
 
-def test_truth_has_error_zero(batches, everyone):
-    _, spread = training_mean(batches)
+def test_error_as_large_as_the_spread_is_one(everyone):
+    """By definition: the floor's own squared error is the unit, at both scales."""
+    even = Spread(torch.full((2,), 0.09), torch.full((2,), 0.09))
+    assert relative_error(everyone.pet + 0.3, everyone, even).item() == pytest.approx(1, rel=1e-5)
+
+
+def test_truth_has_error_zero(everyone, spread):
     assert relative_error(everyone.pet, everyone, spread).item() == 0
 
 
-def test_error_grows_with_the_square(batches, everyone):
-    _, spread = training_mean(batches)
+def test_error_grows_with_the_square(everyone, spread):
     one, three = (
         relative_error(everyone.pet + shift, everyone, spread).item() for shift in (0.1, 0.3)
     )
     assert three / one == pytest.approx(9, rel=1e-4)
 
 
-def test_training_mean_is_the_mean_of_those_who_have_the_tracer(batches, cohort):
-    mean, _ = training_mean(batches)
-    samples = [cohort[i] for i in range(12)]
-    inside = samples[0].mask
-    for tracer in (0, 1):
-        having = [s.pet[tracer] for s in samples if s.available[tracer]]
-        np.testing.assert_allclose(
-            mean[tracer][inside], np.mean(having, axis=0)[inside], rtol=1e-5, atol=1e-6
-        )
-
-
-def test_a_voxel_in_nobodys_brain_keeps_true_zero(batches):
-    mean, _ = training_mean(batches)
-    assert torch.all(mean[:, 0] == -1)
-
-
-def test_what_a_participant_lacks_does_not_count(batches, everyone):
+def test_what_a_participant_lacks_does_not_count(everyone, spread):
     """Any value may stand where there is no scan, except one that poisons the sum."""
-    _, spread = training_mean(batches)
     predicted = everyone.pet + 0.1
     garbled = everyone.pet.clone()
     garbled[~everyone.available] = 50.0
@@ -86,14 +66,3 @@ def test_noise_averages_out_in_coarse_cells():
     n_cells = 3 * 3 * 6
     assert voxel.item() == pytest.approx(1, abs=3 * np.sqrt(2 / noise.numel()))
     assert coarse.item() * 64 == pytest.approx(1, abs=3 * np.sqrt(2 / n_cells))
-
-
-def test_spread_is_never_zero():
-    """A cohort of one has no spread; dividing by it must not give infinity."""
-    shape = (1, 1, 8, 8, 8)
-    batch = Batch(
-        torch.zeros(shape), torch.zeros(shape), torch.ones(1, 1, dtype=torch.bool),
-        torch.ones(shape, dtype=torch.bool),
-    )  # fmt: skip
-    mean, spread = training_mean([batch])
-    assert torch.isfinite(relative_error(mean.expand(shape) + 0.1, batch, spread))

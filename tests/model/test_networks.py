@@ -30,15 +30,23 @@ def test_answer_has_the_shape_of_the_grid(make_network, shape):
     assert network.forward_all(torch.zeros(1, 2, *shape)).shape == (1, 2, *shape)
 
 
-def test_without_gain_the_answer_is_the_prior(make_network, mri):
+def test_without_gain_the_answer_is_the_start(make_network, mri):
     network = make_network()
-    network.prior.uniform_(-1, 1)
+    network.start.prior.uniform_(-1, 1)
     network.gain.data.zero_()
-    assert torch.equal(network.forward_all(mri), network.prior.expand(2, -1, -1, -1, -1))
+    assert torch.equal(network.forward_all(mri), network.start(mri))
+
+
+def test_the_start_is_seen_by_the_network(make_network, mri):
+    """What it adds to the start depends on the start."""
+    network = make_network().eval()
+    before = network.forward_all(mri) - network.start(mri)
+    network.start.prior.fill_(0.5)
+    assert (network.forward_all(mri) - network.start(mri) - before).abs().max() > 1e-3
 
 
 def test_a_new_network_starts_from_background(make_network):
-    assert torch.all(make_network().prior == -1)
+    assert torch.all(make_network().start.prior == -1)
 
 
 def test_tracer_chooses_its_own_channel(make_network, mri):

@@ -21,6 +21,7 @@ n_sequences = 2
 n_tracers = 2
 channels = [2, 4]
 n_residual_units = 1
+rank = 2
 [suvr_max]
 pib = 4.0
 pbr28 = 3.0
@@ -110,4 +111,4 @@ def test_recipe_of_the_bundled_checkpoint_can_be_used():
     recipe = read_recipe(Path(relad_bids.__file__).parent / "data" / "demo_recipe.toml")
     assert recipe.architecture["n_tracers"] == len(recipe.suvr_max)
     network = build_network(recipe.kind, recipe.architecture, shape=recipe.grid.shape)
-    assert network.prior.shape == (len(recipe.suvr_max), *recipe.grid.shape)
+    assert network.start.prior.shape == (len(recipe.suvr_max), *recipe.grid.shape)

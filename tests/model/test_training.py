@@ -7,12 +7,13 @@ import torch
 
 from relad_bids.errors import DataError
 from relad_bids.model.data import Cohort, collate
-from relad_bids.model.losses import relative_error, training_mean
+from relad_bids.model.losses import relative_error
+from relad_bids.model.regional_fit import fit_regional
 from relad_bids.model.training import TrainConfig, drop_flair, learning_rate, skill, train
 
 CONFIG = TrainConfig(
     steps=8, batch_size=2, learning_rate=1e-2, warmup_steps=2, ema=0.9, missing_flair=0.3,
-    mean_from=10, workers=0, save_every=3, precision="fp32",
+    workers=0, save_every=3, precision="fp32",
 )  # fmt: skip
 
 DEVICES = [
@@ -27,6 +28,19 @@ class PowerCutError(Exception):
     """The machine goes away in the middle of a run."""
 
 
+@pytest.fixture
+def fit(first, tmp_path):
+    """Train from the regression on ``first``, with a state file in the test's folder."""
+
+    def run(network, cohort, config=CONFIG, *, seed=1, state="state.pt", **more):
+        return train(
+            network, cohort, config, start_from=first, seed=seed, state_file=tmp_path / state,
+            **more,
+        )  # fmt: skip
+
+    return run
+
+
 def cut_after(last):
     def report(step, loss, floor):
         if step == last:
@@ -37,51 +51,42 @@ def cut_after(last):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("last", [2, 3, 7])
-def test_a_stopped_run_ends_with_the_same_bits(make_network, cohort, tmp_path, precision, last):
+def test_a_stopped_run_ends_with_the_same_bits(fit, make_network, cohort, precision, last):
     """Stopped before, at and after a saved state (every 3 steps); other first weights after."""
     config = dataclasses.replace(CONFIG, precision=precision)
-    whole = train(make_network(), cohort, config, seed=1, state_file=tmp_path / "whole.pt")
-    state = tmp_path / "stopped.pt"
+    whole = fit(make_network(), cohort, config, state="whole.pt")
     with pytest.raises(PowerCutError):
-        train(make_network(), cohort, config, seed=1, state_file=state, report=cut_after(last + 1))
+        fit(make_network(), cohort, config, report=cut_after(last + 1))
     seed = 5 if last < 3 else 99  # before the first saved state nothing is resumed
-    resumed = train(make_network(seed), cohort, config, seed=1, state_file=state)
+    resumed = fit(make_network(seed), cohort, config)
     ours, theirs = resumed.state_dict(), whole.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_finished_run_is_not_trained_again(make_network, cohort, tmp_path, weights_of):
-    state = tmp_path / "state.pt"
-    first = train(make_network(), cohort, CONFIG, seed=1, state_file=state)
+def test_a_finished_run_is_not_trained_again(fit, make_network, cohort, weights_of):
+    once = fit(make_network(), cohort)
     steps = []
-    again = train(
-        make_network(9), cohort, CONFIG, seed=1, state_file=state,
-        report=lambda step, *_: steps.append(step),
-    )  # fmt: skip
+    again = fit(make_network(9), cohort, report=lambda step, *_: steps.append(step))
     assert steps == []
-    assert torch.equal(weights_of(again), weights_of(first))
+    assert torch.equal(weights_of(again), weights_of(once))
 
 
-def test_training_does_not_read_the_global_seed(make_network, cohort, tmp_path, weights_of):
+def test_training_does_not_read_the_global_seed(fit, make_network, cohort, weights_of):
     results = []
     for seed in (0, 1):
         torch.manual_seed(seed)
         np.random.default_rng(seed)
-        state = tmp_path / f"{seed}.pt"
-        results.append(train(make_network(), cohort, CONFIG, seed=1, state_file=state))
+        results.append(fit(make_network(), cohort, state=f"{seed}.pt"))
     assert torch.equal(weights_of(results[0]), weights_of(results[1]))
 
 
-def test_the_seed_chooses_who_is_shown_without_flair(make_network, cohort, tmp_path, weights_of):
-    results = [
-        train(make_network(), cohort, CONFIG, seed=seed, state_file=tmp_path / f"{seed}.pt")
-        for seed in (1, 2)
-    ]
+def test_the_seed_chooses_who_is_shown_without_flair(fit, make_network, cohort, weights_of):
+    results = [fit(make_network(), cohort, seed=seed, state=f"{seed}.pt") for seed in (1, 2)]
     assert not torch.equal(weights_of(results[0]), weights_of(results[1]))
 
 
-def test_flair_is_dropped_anew_at_each_step(make_network, cohort, tmp_path):
+def test_flair_is_dropped_anew_at_each_step(fit, make_network, cohort):
     """One participant over and over, nothing learned: the loss tells with or without FLAIR.
 
     40 draws of a half: both outcomes come, except once in 2**39 seeds.
@@ -91,49 +96,50 @@ def test_flair_is_dropped_anew_at_each_step(make_network, cohort, tmp_path):
         CONFIG, steps=40, batch_size=1, learning_rate=1e-12, missing_flair=0.5
     )
     losses = []
-    train(
-        make_network(), same, config, seed=1, state_file=tmp_path / "s.pt",
+    fit(
+        make_network(), same, config,
         report=lambda step, loss, floor: losses.append(round(loss / floor, 5)),
     )  # fmt: skip
     assert len(set(losses)) == 2
 
 
-def test_training_learns(make_network, cohort, tmp_path):
-    """Uptake follows the T1w by construction: half of what the mean leaves must be found."""
+def test_training_learns(fit, make_network, cohort):
+    """Uptake follows the T1w voxel by voxel: half of what the mean leaves must be found.
+
+    The regression that it starts from sees regions only and must be beaten, too.
+    """
     config = dataclasses.replace(CONFIG, steps=80, learning_rate=2e-2, missing_flair=0.0)
     walk = Cohort(lambda index: cohort.make(index % 24), range(160))
-    fitted = train(make_network(), walk, config, seed=1, state_file=tmp_path / "s.pt")
-    assert torch.all(skill(fitted, cohort, workers=0) > 0.5)
+    fitted = fit(make_network(), walk, config)
+    skills = skill(fitted, cohort, workers=0)
+    assert torch.all(skills["network"] > 0.5)
+    assert torch.all(skills["network"] > skills["regression"])
 
 
-def test_training_starts_at_the_training_mean(make_network, cohort, tmp_path):
+def test_training_starts_at_the_regression_of_the_others(fit, make_network, cohort, first):
+    """Nothing learned: the first loss is the regression's, the floor is the training mean's."""
     losses = []
-    network = make_network()
+    network, alone = make_network(), make_network().start
     network.gain.data.zero_()
-    frozen = dataclasses.replace(CONFIG, learning_rate=1e-12, mean_from=16)
-    train(
-        network, cohort, frozen, seed=1, state_file=tmp_path / "s.pt",
-        report=lambda step, *both: losses.append(both),
-    )  # fmt: skip
-    mean, spread = training_mean([collate([cohort[i], cohort[i + 1]]) for i in range(0, 16, 2)])
-    torch.testing.assert_close(network.prior, mean)
-    first = collate([cohort[0], cohort[1]])
-    expected = relative_error(mean.expand_as(first.pet), first, spread).item()
-    assert losses[0] == pytest.approx((expected, expected), rel=1e-5)
+    frozen = dataclasses.replace(CONFIG, learning_rate=1e-12, missing_flair=0.0)
+    fit(network, cohort, frozen, report=lambda step, *both: losses.append(both))
+    batches = [collate([first[i], first[i + 1]]) for i in range(0, 16, 2)]
+    spread = fit_regional(alone, batches, missing_flair=0.0)
+    shown = collate([cohort[0], cohort[1]])
+    expected = [
+        relative_error(answer, shown, spread).item()
+        for answer in (alone(shown.mri), alone.prior.expand_as(shown.pet))
+    ]
+    assert losses[0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_average_lags_behind_the_weights(make_network, cohort, tmp_path, weights_of):
+def test_the_average_lags_behind_the_weights(fit, make_network, cohort, weights_of):
     """ema 0 is the last step's weights; a longer memory stays nearer to the start."""
     network = make_network()
     start = weights_of(network)
-    last = train(
-        network, cohort, dataclasses.replace(CONFIG, ema=0.0), seed=1, state_file=tmp_path / "0.pt"
-    )
+    last = fit(network, cohort, dataclasses.replace(CONFIG, ema=0.0), state="0.pt")
     assert torch.equal(weights_of(last), weights_of(network))
-    slow = train(
-        make_network(), cohort, dataclasses.replace(CONFIG, ema=0.99), seed=1,
-        state_file=tmp_path / "99.pt",
-    )  # fmt: skip
+    slow = fit(make_network(), cohort, dataclasses.replace(CONFIG, ema=0.99), state="99.pt")
     assert (weights_of(slow) - start).norm() < (weights_of(last) - start).norm()
     assert not last.training
 
@@ -181,34 +187,28 @@ def test_a_dropped_flair_is_background_and_nothing_else_changes(cohort, share, d
 def test_skill_of_prior_and_truth(make_network, cohort, device):
     network = make_network().to(device).eval()
     network.gain.data.zero_()
-    network.prior.zero_()
-    assert skill(network, cohort, workers=0).abs().max() < 1e-6
+    network.start.prior.zero_()
+    assert all(part.abs().max() < 1e-6 for part in skill(network, cohort, workers=0).values())
     truth = collate([cohort[0]])
-    network.prior.fill_(-1)
+    network.start.prior.fill_(-1)
     network.forward_all = lambda mri: truth.pet.to(mri.device)
-    torch.testing.assert_close(
-        skill(network, Cohort(cohort.make, [0]), workers=0).cpu(), torch.ones(2)
-    )
+    skills = skill(network, Cohort(cohort.make, [0]), workers=0)
+    torch.testing.assert_close(skills["network"].cpu(), torch.ones(2))
+    torch.testing.assert_close(skills["regression"].cpu(), torch.zeros(2))
 
 
-def test_a_short_cohort_is_refused(make_network, cohort, tmp_path):
+def test_a_short_cohort_is_refused(fit, make_network, cohort):
     with pytest.raises(DataError, match=r"asks for 13 steps of 2 participants, .* walk has 24"):
-        train(
-            make_network(), cohort, dataclasses.replace(CONFIG, steps=13), seed=1,
-            state_file=tmp_path / "s.pt",
-        )  # fmt: skip
+        fit(make_network(), cohort, dataclasses.replace(CONFIG, steps=13))
 
 
-def test_a_loss_that_is_no_number_stops_the_run(make_network, cohort, tmp_path):
+def test_a_loss_that_is_no_number_stops_the_run(fit, make_network, cohort):
     def broken(index):
         sample = cohort.make(index)
         return dataclasses.replace(sample, mri=np.full_like(sample.mri, np.nan))
 
     with pytest.raises(DataError, match="training loss is nan at step 0; look for NaN"):
-        train(
-            make_network(), Cohort(broken, range(24)), CONFIG, seed=1,
-            state_file=tmp_path / "s.pt",
-        )  # fmt: skip
+        fit(make_network(), Cohort(broken, range(24)))
 
 
 @pytest.mark.parametrize(
@@ -228,4 +228,4 @@ def test_problems_are_named(setting, problem):
 
 def test_defaults_and_bounds_are_fine():
     assert TrainConfig().problems() == []
-    assert TrainConfig(steps=1, missing_flair=0.0, ema=0.0, mean_from=1).problems() == []
+    assert TrainConfig(steps=1, missing_flair=0.0, ema=0.0).problems() == []
