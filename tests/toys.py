@@ -83,12 +83,12 @@ def tiny_network(card=None, *, seed=3):
     """The card's network with its first random weights, in evaluation mode."""
     import torch
 
-    from relad_bids.model.registry import build_network
+    from relad_bids.model.registry import build_model
 
     card = card or tiny_card()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build_network(card.kind, card.architecture, shape=card.shape)
+        network = build_model(card.kind, card.architecture, shape=card.shape)
         network.start.prior.uniform_(-0.6, 0.2)
     return network.eval()
 

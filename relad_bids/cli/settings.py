@@ -8,6 +8,7 @@ from pathlib import Path
 
 from relad_bids.bids.selection import read_filters, read_labels
 from relad_bids.config import Config
+from relad_bids.data.template import SPACE
 from relad_bids.errors import UsageError
 from relad_bids.model.card import Card
 from relad_bids.resources import available, parse_memory
@@ -52,9 +53,14 @@ def for_checkpoint(config: Config, card: Card) -> Config:
     Raises
     ------
     UsageError
-        A tracer it does not know, a reference region that cannot be drawn, or sessions without
-        FLAIR for a network that never saw one missing.
+        A space or tracer that one of both does not know, a reference region that cannot be
+        drawn, or sessions without FLAIR for a network that never saw one missing.
     """
+    if card.space != SPACE:
+        raise UsageError(
+            f"the checkpoint {card.name} works in {card.space}; this version prepares MRI in "
+            f"{SPACE} only. Give a checkpoint of that space with --model-dir."
+        )
     tracers = config.tracers or tuple(t.name for t in card.tracers)
     for name in tracers:
         card.tracer(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -15,12 +15,14 @@ from relad_bids import __version__
 from relad_bids.core.grid import Grid
 from relad_bids.core.intensity import MRIContract, normalise_mri, stack_mri, suvr_to_network
 from relad_bids.files import require_writable
+from relad_bids.model.base import Model
 from relad_bids.model.card import Card, TracerOutput
 from relad_bids.model.checkpoint import save_checkpoint
-from relad_bids.model.data import Cohort, Sample
+from relad_bids.model.data import Cohort, Sample, loader
+from relad_bids.model.mean import training_mean
 from relad_bids.model.recipe import Recipe, read_recipe
-from relad_bids.model.registry import build_network
-from relad_bids.model.training import skill, train
+from relad_bids.model.registry import build_model
+from relad_bids.model.training import every_tracer, skill, train
 from relad_bids.phantom.latent import draw_subject
 from relad_bids.phantom.prepared import simulate_prepared
 
@@ -90,13 +92,16 @@ def run_train(args: Namespace) -> None:
     require_writable(args.out)
     grid = Grid(shape=recipe.grid.shape, affine=np.array(recipe.grid.affine, dtype=float))
     torch.manual_seed(recipe.seed)  # only the initial weights; the loop carries its own chance
-    network = build_network(recipe.kind, recipe.architecture, shape=recipe.grid.shape)
+    network = build_model(
+        recipe.kind, recipe.architecture, shape=recipe.grid.shape, diffusion=recipe.diffusion,
+        sampler=recipe.sampler, objective=recipe.objective, training=True,
+    )  # fmt: skip
     make = Kept(_maker(recipe, grid, recipe.seed))
     first, n_walk = recipe.data.n_start, recipe.train.steps * recipe.train.batch_size
     walk = _walk(recipe.data.n_train, n_walk, seed=recipe.seed)
     with tqdm(total=recipe.train.steps, unit="step", desc="train") as bar:
         fitted = train(
-            network,  # type: ignore[arg-type]
+            network,
             Cohort(make, [first + index for index in walk]),
             recipe.train,
             start_from=Cohort(make, range(first)),
@@ -107,15 +112,20 @@ def run_train(args: Namespace) -> None:
     held_out = Cohort(
         _maker(recipe, grid, recipe.seed + VALIDATION_SEED), range(recipe.data.n_validation)
     )
-    skills = skill(fitted, held_out, workers=recipe.train.workers)  # type: ignore[arg-type]
-    card = save_checkpoint(args.out, fitted, _card(recipe, skills))
-    print(f"{args.out}: {card.label}")
+    mean, _ = training_mean(
+        loader(Cohort(make, range(first)), batch_size=1, workers=recipe.train.workers)
+    )
+    answers = {recipe.kind: every_tracer(fitted, len(mean)), "regression": fitted.linear_part()}
+    skills = {
+        name: skill(answer, held_out, mean=mean, workers=recipe.train.workers)
+        for name, answer in answers.items()
+        if answer is not None
+    }
+    card = save_checkpoint(args.out, fitted, _card(recipe, fitted, skills))
+    print(f"{args.out}: {card.label}; skill over the training mean")
     for tracer in card.tracers:
-        network_s, regression = (f"{part[tracer.index]:+.3f}" for part in skills.values())
-        print(
-            f"  {tracer.name}: skill over the training mean {network_s} "
-            f"(of the regression it starts from: {regression})"
-        )
+        scores = (f"{name} {values[tracer.index]:+.3f}" for name, values in skills.items())
+        print(f"  {tracer.name}: {', '.join(scores)}")
 
 
 def _maker(recipe: Recipe, grid: Grid, seed: int) -> PhantomMaker:
@@ -123,19 +133,20 @@ def _maker(recipe: Recipe, grid: Grid, seed: int) -> PhantomMaker:
     return PhantomMaker(grid, data.preset, seed, data.residual_mm, recipe.suvr_max, recipe.mri)
 
 
-def _progress(bar: tqdm) -> Callable[[int, float, float], None]:
-    recent: deque[tuple[float, float]] = deque(maxlen=100)
+def _progress(bar: tqdm) -> Callable[[int, Mapping[str, float]], None]:
+    """Show what the model says of its steps, averaged over the last hundred in which it did."""
+    recent: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=100))
 
-    def report(step: int, loss: float, floor: float) -> None:
-        recent.append((loss, floor))
-        ours, mean = (sum(part) for part in zip(*recent, strict=True))
-        bar.set_postfix({"error/mean's": f"{ours / mean:.3f}"})
+    def report(step: int, log: Mapping[str, float]) -> None:
+        for name, value in log.items():
+            recent[name].append(value)
+        bar.set_postfix({name: f"{np.mean(values):.3g}" for name, values in recent.items()})
         bar.update(step - bar.n)
 
     return report
 
 
-def _card(recipe: Recipe, skills: Mapping[str, torch.Tensor]) -> Card:
+def _card(recipe: Recipe, fitted: Model, skills: Mapping[str, torch.Tensor]) -> Card:
     tracers = tuple(
         TracerOutput(name=name, index=index, suvr_max=value)
         for index, (name, value) in enumerate(recipe.suvr_max.items())
@@ -151,10 +162,13 @@ def _card(recipe: Recipe, skills: Mapping[str, torch.Tensor]) -> Card:
         tracers=tracers,
         missing_flair=recipe.train.missing_flair > 0,
         mri_contract=recipe.mri,
+        diffusion=fitted.diffusion,
+        sampler=dict(fitted.sampler),
         statement=recipe.statement,
         training={
             "data": {"source": "phantom", **asdict(recipe.data)},
             "optimisation": asdict(recipe.train),
+            "objective": dict(recipe.objective),
             "seed": recipe.seed,
             "software": f"relad-bids {__version__}, torch {torch.__version__}",
         },

@@ -60,10 +60,21 @@ def _train(parser: ArgumentParser) -> None:
 def _models(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION", parser_class=Parser)
     listing = actions.add_parser("list", help="model kinds this version can build")
+    listing.add_argument("--kinds", action="store_true", help="print their keys alone")
     listing.set_defaults(command=_run_list)
     show = actions.add_parser("show", help="verify a checkpoint and print its card")
     show.add_argument("folder", type=Path, nargs="?", help="default: the bundled checkpoint")
     show.set_defaults(command=_run_show)
+    bring = actions.add_parser(
+        "import", help="turn the published RelA-Diffusion weights into a checkpoint"
+    )
+    bring.add_argument("file", type=Path, help="epoch99_checkpoint.pt of the official repository")
+    bring.add_argument("out", type=Path, help="folder of the checkpoint")
+    bring.add_argument(
+        "--trust", action="store_true",
+        help="accept a file that is not one of those published; still nothing in it is run",
+    )  # fmt: skip
+    bring.set_defaults(command=_run_import)
 
 
 def _run_phantom(args: Namespace) -> int:
@@ -99,7 +110,15 @@ def _run_list(args: Namespace) -> int:
     from relad_bids.model.registry import KINDS
 
     for key, kind in KINDS.items():
-        print(f"{key}\t{(kind.__doc__ or '').strip().splitlines()[0]}")
+        print(key if args.kinds else f"{key}\t{(kind.__doc__ or '').strip().splitlines()[0]}")
+    return 0
+
+
+def _run_import(args: Namespace) -> int:
+    from relad_bids.model.published import import_published
+
+    card = import_published(args.file, args.out, trust=args.trust)
+    print(f"{args.out}: {card.label}\n{card.statement}")
     return 0
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from relad_bids.errors import CheckpointError, InputError
 from relad_bids.files import whole, write_text
+from relad_bids.model.base import Model
 from relad_bids.model.card import Card, read_card
-from relad_bids.model.registry import build_network
+from relad_bids.model.registry import build_model
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 
@@ -27,13 +28,14 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_checkpoint(folder: Path, network: nn.Module, card: Card) -> Card:
+def save_checkpoint(folder: Path, network: Model, card: Card) -> Card:
     """Write weights, then the card with their hash; return that card.
 
     The card is written last and by renaming: a folder with a card is a whole checkpoint.
     """
     with whole(folder / WEIGHTS) as part:
-        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, part)
+        tensors = network.answering_state().items()
+        save_file({name: value.contiguous() for name, value in tensors}, part)
     card = replace(card, sha256=fingerprint(folder / WEIGHTS))
     write_text(folder / CARD, card.to_json())
     return card
@@ -66,7 +68,7 @@ def verify_checkpoint(folder: Path) -> Card:
     return card
 
 
-def load_checkpoint(folder: Path) -> tuple[nn.Module, Card]:
+def load_checkpoint(folder: Path) -> tuple[Model, Card]:
     """Verify, build the network of the card and fill it; in evaluation mode, on the CPU.
 
     Raises
@@ -75,7 +77,13 @@ def load_checkpoint(folder: Path) -> tuple[nn.Module, Card]:
         Names the tensors that do not fit the architecture.
     """
     card = verify_checkpoint(folder)
-    network = build_network(card.kind, card.architecture, shape=card.shape)
+    network = build_model(
+        card.kind,
+        card.architecture,
+        shape=card.shape,
+        diffusion=card.diffusion,
+        sampler=card.sampler if card.diffusion else None,
+    )
     try:
         weights = load_file(folder / WEIGHTS)
     except SafetensorError as error:

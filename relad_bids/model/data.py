@@ -37,6 +37,11 @@ class Batch:
     mask: Tensor
     """(B, 1, I, J, K) bool."""
 
+    def with_scans(self) -> Batch:
+        """Only the participants who have at least one scan."""
+        has = self.available.any(1)
+        return Batch(self.mri[has], self.pet[has], self.available[has], self.mask[has])
+
     def to(self, device: torch.device) -> Batch:
         return Batch(
             *(part.to(device) for part in (self.mri, self.pet, self.available, self.mask))

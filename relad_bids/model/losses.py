@@ -27,12 +27,25 @@ def squared_errors(predicted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     Both have the posterior mean as their minimiser, so their sum has, too; the coarse one
     counts what a VOI sees, where voxel noise has averaged out.
     """
-    mask = batch.mask.to(predicted.dtype)
-    error = (predicted - batch.pet) * mask
-    voxel = _mean(error.square(), mask)
+    return squares_of(predicted - batch.pet, batch.mask)
+
+
+def squares_of(error: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean square of an error (B, C, I, J, K) in the mask (B, 1, I, J, K), each (B, C).
+
+    By voxel and by coarse cell.
+    """
+    mask = mask.to(error.dtype)
+    error = error * mask
     weight = avg_pool3d(mask, POOL)
     cell = avg_pool3d(error, POOL) / weight.clamp_min(1e-6)
-    return voxel, _mean(cell.square() * weight, weight)
+    return _mean(error.square(), mask), _mean(cell.square() * weight, weight)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values (B, C, I, J, K) in the mask (B, 1, I, J, K), (B, C)."""
+    mask = mask.to(values.dtype)
+    return _mean(values * mask, mask)
 
 
 def relative_error(predicted: Tensor, batch: Batch, spread: Spread) -> Tensor:

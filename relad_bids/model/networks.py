@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 from torch.nn import functional
 
+from relad_bids.model.base import Model, Turn, only_one
+from relad_bids.model.data import Batch
+from relad_bids.model.losses import Spread, relative_error
 from relad_bids.model.regional import RegionalRegression
+from relad_bids.model.regional_fit import fit_regional
 
 
-class PosteriorMeanUNet(nn.Module):
+class PosteriorMeanUNet(Model):
     """A U-Net that estimates E[PET | MRI, tracer] in one pass (model key ``unet``).
 
     Trained with the squared error its best answer is the posterior mean, the estimate with
@@ -71,7 +75,7 @@ class PosteriorMeanUNet(nn.Module):
         self.start = RegionalRegression(
             n_sequences=n_sequences, n_tracers=n_tracers, rank=rank, shape=shape
         )
-        self.register_buffer("position", _position(shape), persistent=False)
+        self.register_buffer("position", position_channels(shape), persistent=False)
 
     def forward_all(self, mri: Tensor) -> Tensor:
         """MRI (B, S, I, J, K) in [-1, 1] -> every tracer (B, R, I, J, K) in [-1, 1]."""
@@ -84,6 +88,35 @@ class PosteriorMeanUNet(nn.Module):
         """MRI (B, S, I, J, K) and tracer index (B,) int64 -> PET (B, 1, I, J, K) in [-1, 1]."""
         return self.forward_all(mri)[torch.arange(len(mri)), tracer][:, None]
 
+    def prepare(self, batches: Iterable[Batch], *, missing_flair: float) -> Spread:
+        return fit_regional(self.start, batches, missing_flair=missing_flair)
+
+    def linear_part(self) -> RegionalRegression:
+        return self.start
+
+    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
+        """Squared error in voxels and in coarse cells: the posterior mean has the least."""
+        with turn.precision():
+            answer = self.forward_all(batch.mri)
+        loss = relative_error(answer, batch, turn.spread)
+        turn.descend("network", loss)
+        # Some participants are far from the mean: only both on the same ones tell anything.
+        with torch.no_grad():
+            floor = relative_error(self.start.prior.expand_as(batch.pet), batch, turn.spread)
+        return {"error": float(loss.detach()), "mean's": float(floor)}
+
+    def predict(
+        self,
+        mri: Tensor,
+        tracer: int,
+        *,
+        n_samples: int = 1,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        only_one("the posterior-mean network", n_samples, steps)
+        return self(mri, torch.full((1,), tracer, device=mri.device))
+
 
 def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, ...]]:
     """Pad the last three axes at their ends with -1 (background); return also the crop back."""
@@ -93,6 +126,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, ...]
     return functional.pad(x, pads, value=-1.0), tuple(slice(side) for side in shape)
 
 
-def _position(shape: tuple[int, int, int]) -> Tensor:
+def position_channels(shape: tuple[int, int, int]) -> Tensor:
+    """Where each voxel is, (1, 3, I, J, K) from -1 to 1 along each axis."""
     axes = [torch.linspace(-1, 1, side) for side in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]

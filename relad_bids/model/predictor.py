@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from relad_bids.config import Device
 from relad_bids.errors import DataError, UsageError
+from relad_bids.model.base import Model
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import load_checkpoint
 
@@ -18,7 +19,7 @@ from relad_bids.model.checkpoint import load_checkpoint
 class Predictor:
     """One network on one device, used for many participants."""
 
-    def __init__(self, network: nn.Module, card: Card, *, device: str) -> None:
+    def __init__(self, network: Model, card: Card, *, device: str) -> None:
         self.network = network.to(device)
         self.card = card
         self.device = torch.device(device)
@@ -36,7 +37,7 @@ class Predictor:
         tracer: str,
         *,
         n_samples: int = 1,
-        steps: int = 1,
+        steps: int | None = None,
         generator: torch.Generator | None = None,
     ) -> NDArray[np.float32]:
         """Synthesise one tracer.
@@ -49,9 +50,10 @@ class Predictor:
         tracer
             Canonical name.
         n_samples, steps
-            One each: a one-pass network has one answer.
+            Draws, and network calls for each; the card's sampler says how many steps if None.
+            A one-pass model has one answer.
         generator
-            Source of chance of models that draw; a one-pass network draws nothing.
+            Source of chance of models that draw, on the CPU.
 
         Returns
         -------
@@ -68,14 +70,12 @@ class Predictor:
         expected = (len(self.card.sequences), *self.card.shape)
         if mri.shape != expected:
             raise DataError(f"the network takes MRI of shape {expected}, got {mri.shape}.")
-        if (n_samples, steps) != (1, 1):
-            raise UsageError(
-                f"{self.card.name} is a one-pass network: it has one answer, {n_samples} samples "
-                f"of {steps} steps were asked for. Ask for one of each."
-            )
-        index = torch.tensor([self.card.tracer(tracer).index], device=self.device)
         x: Tensor = torch.from_numpy(mri)[None].to(self.device)
-        return np.asarray(self.network(x, index).float().cpu().numpy())
+        index = self.card.tracer(tracer).index
+        answer = self.network.predict(
+            x, index, n_samples=n_samples, steps=steps, generator=generator
+        )
+        return np.asarray(answer.float().cpu().numpy())
 
 
 def resolve_device(asked: Device) -> Device:

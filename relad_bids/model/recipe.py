@@ -49,6 +49,12 @@ class Recipe:
     architecture: Mapping[str, Any]
     suvr_max: Mapping[str, float]
     """Canonical tracer -> SUVr that becomes +1; the order gives the class numbers."""
+    diffusion: Mapping[str, Any] | None = None
+    """Noise schedule of a model that diffuses; the kind's own if not given."""
+    sampler: Mapping[str, Any] | None = None
+    """How such a model draws: name, steps, spacing."""
+    objective: Mapping[str, Any] = field(default_factory=dict)
+    """Weights of the losses, by the names of the kind's ``Objective``."""
     mri: MRIContract = field(default_factory=MRIContract)
     data: PhantomData = field(default_factory=PhantomData)
     train: TrainConfig = field(default_factory=TrainConfig)

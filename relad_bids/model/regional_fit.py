@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
-from relad_bids.core.intensity import BACKGROUND
 from relad_bids.errors import DataError
 from relad_bids.model.data import Batch
-from relad_bids.model.losses import Spread, squared_errors
+from relad_bids.model.losses import Spread
+from relad_bids.model.mean import spread_around, training_mean
 from relad_bids.model.regional import (
     MRI_CELL,
     PET_CELL,
@@ -24,8 +24,6 @@ from relad_bids.model.regional import (
     is_shown,
 )
 
-CORE_SHARE = 0.97
-"""Share of the participants in whose brain mask a voxel of the core lies."""
 PENALTIES = tuple(10.0**exponent for exponent in np.arange(1, 6.5, 0.5))
 """Ridge penalties to choose from, for standardised features."""
 FOLDS = 5
@@ -45,9 +43,6 @@ class _Cohort:
     """(N, R, C) cell means of PET minus the training mean."""
     available: NDArray[np.bool_]
     """(N, R)."""
-    voxel: NDArray[np.float64]
-    coarse: NDArray[np.float64]
-    """(N, R) squared errors of the training mean."""
 
 
 @torch.no_grad()
@@ -61,7 +56,7 @@ def fit_regional(
     Parameters
     ----------
     batches
-        The participants, (B, ...) at a time; walked through twice.
+        The participants, (B, ...) at a time; walked through three times.
     missing_flair
         Share of the participants who will come without FLAIR: the weight of a second row of
         each, in which FLAIR says nothing.
@@ -72,36 +67,14 @@ def fit_regional(
         No voxel lies in nearly every brain mask, or a tracer has fewer scans than there are
         folds.
     """
-    _fit_mean(regression, batches)
+    mean, core = training_mean(batches)
+    regression.prior.copy_(mean)
+    regression.core.copy_(core)
     cohort = _summarise(regression, batches)
     features = _standardise(regression, cohort)
     coefficients = _ridge(cohort, features, missing_flair)
     _reduce_rank(regression, features, coefficients)
-    spread = (
-        np.average(error, axis=0, weights=cohort.available.astype(float))
-        for error in (cohort.voxel, cohort.coarse)
-    )
-    return Spread(*(torch.from_numpy(part).float().clamp_min(1e-8) for part in spread))
-
-
-def _fit_mean(regression: RegionalRegression, batches: Iterable[Batch]) -> None:
-    """Voxelwise mean PET; a voxel in nobody's brain keeps the contract's zero."""
-    total, count = torch.zeros_like(regression.prior), torch.zeros_like(regression.prior)
-    brains = torch.zeros(regression.core.shape, device=total.device)
-    people = 0
-    for batch in batches:
-        seen = (batch.mask & batch.available[..., None, None, None]).to(total)
-        total += (batch.pet.to(total) * seen).sum(0)
-        count += seen.sum(0)
-        brains += batch.mask[:, 0].to(total).sum(0)
-        people += len(batch.mask)
-    regression.prior.copy_(torch.where(count > 0, total / count.clamp_min(1), BACKGROUND))
-    regression.core.copy_(brains >= CORE_SHARE * people)
-    if not regression.core.any():
-        raise DataError(
-            f"no voxel lies in the brain masks of {CORE_SHARE:.0%} of the {people} participants; "
-            "training needs scans registered to one template. Look at the masks."
-        )
+    return spread_around(mean, batches)
 
 
 def _summarise(regression: RegionalRegression, batches: Iterable[Batch]) -> _Cohort:
@@ -111,14 +84,12 @@ def _summarise(regression: RegionalRegression, batches: Iterable[Batch]) -> _Coh
     weight = core[None, None]
     for batch in batches:
         deviation = batch.pet - prior
-        errors = squared_errors(prior.expand_as(batch.pet), batch)
         rows.append(
             (
                 cell_means(batch.mri, weight, MRI_CELL)[0][..., of_mri].double(),
                 is_shown(batch.mri),
                 cell_means(deviation, weight, PET_CELL)[0][..., of_pet],
                 batch.available,
-                *(error.double() for error in errors),
             )
         )
     return _Cohort(*(torch.cat(column).numpy() for column in zip(*rows, strict=True)))

@@ -1,11 +1,13 @@
-"""The training loop of the posterior-mean network; all chance comes in as an argument."""
+"""The training loop of every kind of model; all chance comes in as an argument."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +15,9 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from relad_bids.errors import DataError
+from relad_bids.model.base import Model, Turn
 from relad_bids.model.data import Batch, Cohort, loader
-from relad_bids.model.losses import Spread, relative_error, squared_errors
-from relad_bids.model.networks import PosteriorMeanUNet
-from relad_bids.model.regional_fit import fit_regional
+from relad_bids.model.losses import Spread, squared_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,13 @@ class TrainConfig:
     steps: int = 1000
     batch_size: int = 2
     learning_rate: float = 1e-3
+    critic_rate: float = 1e-3
+    """Learning rate of a critic, where the model has one."""
     warmup_steps: int = 50
     ema: float = 0.995
     """Share of the running average kept at each step (Karras et al. 2024, section 3)."""
     clip_norm: float = 1.0
-    """Longest gradient; a cohort with few, far-off participants learns them slowly if short."""
+    """Longest gradient of each part; few, far-off participants are learned slowly if short."""
     missing_flair: float = 0.2
     """Share of participants shown without FLAIR, so that T1w-only users are served."""
     workers: int = 1
@@ -45,25 +48,33 @@ class TrainConfig:
             for name in ("steps", "batch_size", "save_every")
             if getattr(self, name) < 1
         ]
-        if not 0 <= self.missing_flair < 1:
-            found.append(f"missing_flair {self.missing_flair} is not in [0, 1)")
-        if not 0 <= self.ema < 1:
-            found.append(f"ema {self.ema} is not in [0, 1)")
+        found += [
+            f"{name} {getattr(self, name)} is below 0"
+            for name in ("warmup_steps", "workers")
+            if getattr(self, name) < 0
+        ]
+        found += [
+            f"{name} {getattr(self, name)} is not in [0, 1)"
+            for name in ("missing_flair", "ema")
+            if not 0 <= getattr(self, name) < 1
+        ]
         if self.precision not in ("bf16", "fp32"):
             found.append(f"precision {self.precision!r} is not one of bf16, fp32")
-        if not self.clip_norm > 0:
-            found.append(f"clip_norm {self.clip_norm} is not above 0")
-        if not self.learning_rate > 0:
-            found.append(f"learning_rate {self.learning_rate} is not above 0")
+        found += [
+            f"{name} {getattr(self, name)} is not above 0"
+            for name in ("clip_norm", "learning_rate", "critic_rate")
+            if not getattr(self, name) > 0
+        ]
         return found
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then half a cosine down to zero at the last step."""
+def learning_rate(step: int, config: TrainConfig, *, full: float | None = None) -> float:
+    """Linear warm-up to ``full``, then half a cosine down to zero at the last step."""
+    full = config.learning_rate if full is None else full
     if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+        return full * (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+    return full * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
 
 def drop_flair(
@@ -77,33 +88,31 @@ def drop_flair(
 
 
 def train(
-    network: PosteriorMeanUNet,
+    model: Model,
     cohort: Cohort,
     config: TrainConfig,
     *,
     start_from: Cohort,
     seed: int,
     state_file: Path,
-    report: Callable[[int, float, float], None] = lambda step, loss, floor: None,
-) -> nn.Module:
-    """Fit the network; return the running average of its weights, in evaluation mode.
+    report: Callable[[int, Mapping[str, float]], None] = lambda step, log: None,
+) -> Model:
+    """Fit the model; return the running average of its weights, in evaluation mode.
 
-    ``report`` gets the step, its loss, and the loss of the training mean on the same
-    participants: some are far from the mean, so only the two together tell anything.
-
-    The regression that the network starts from is fitted to the participants ``start_from``.
-    They must not be those of ``cohort``: the regression knows its own too well, and a network
-    that learns from it there trusts it too much elsewhere.
+    What has a closed form (the training mean, a regression) is fitted to the participants
+    ``start_from``. They must not be those of ``cohort``: a regression knows its own too well,
+    and a network that learns from it there trusts it too much elsewhere.
 
     The cohort's indices are walked in order, ``batch_size`` a step. With ``state_file``
     present the run goes on where it stopped and ends with the same bits as one that was
     never stopped: participants, dropped FLAIR and learning rate depend on the step alone.
+    ``report`` gets the number of steps done and what the model says of the last one.
 
     Raises
     ------
     DataError
-        The cohort is shorter than the training asks for, the regression cannot be fitted, or
-        the loss is not finite.
+        The cohort is shorter than the training asks for, what has a closed form cannot be
+        fitted, or a loss is not finite.
     """
     need = config.steps * config.batch_size
     if len(cohort) < need:
@@ -112,111 +121,133 @@ def train(
             f"cohort's walk has {len(cohort)}; lower the steps or give more participants."
         )
     device = torch.device(config.device)
-    network.to(device).train()
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
-    optimiser = Adam(network.parameters())
-    step, spread = _resume(state_file, network, average, optimiser, device)
+    model.to(device).train()
+    average = _average(model, config)
+    optimisers = {name: Adam(weights) for name, weights in model.parts().items()}
+    state = _State(model, average, optimisers)
+    step, spread = state.load(state_file, device)
     if spread is None:
         batches = loader(start_from, batch_size=config.batch_size, workers=config.workers)
-        spread = fit_regional(network.start, batches, missing_flair=config.missing_flair)
+        spread = model.prepare(batches, missing_flair=config.missing_flair)
         spread = Spread(spread.voxel.to(device), spread.coarse.to(device))
-        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
-    rest = Cohort(cohort.make, cohort.indices[step * config.batch_size : need])
+        # What was fitted just now is no weight, and is averaged by nobody.
+        state.average = average = _average(model, config)
+        state.save(state_file, step, spread)
+    last = config.steps if optimisers else step
+    rest = Cohort(cohort.make, cohort.indices[step * config.batch_size : last * config.batch_size])
     for batch in loader(rest, batch_size=config.batch_size, workers=config.workers):
-        batch = batch.to(device)
-        with torch.no_grad():
-            floor = float(relative_error(network.start.prior.expand_as(batch.pet), batch, spread))
-        loss = _step(network, batch, spread, optimiser, config, step=step, seed=seed)
-        average.update_parameters(network)
+        log = _step(model, batch.to(device), spread, optimisers, config, step=step, seed=seed)
+        average.update_parameters(model)
         step += 1
-        report(step, loss, floor)
+        report(step, log)
         if step % config.save_every == 0 or step == config.steps:
-            _save(state_file, step, network, average, optimiser, spread)
-    module: nn.Module = average.module
-    return module.eval()
+            state.save(state_file, step, spread)
+    return cast(Model, average.module).eval()
+
+
+def _average(model: Model, config: TrainConfig) -> AveragedModel:
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
 
 
 def _step(
-    network: PosteriorMeanUNet,
+    model: Model,
     batch: Batch,
     spread: Spread,
-    optimiser: Adam,
+    optimisers: Mapping[str, Adam],
     config: TrainConfig,
     *,
     step: int,
     seed: int,
-) -> float:
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(step, config)
+) -> dict[str, float]:
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     batch = drop_flair(batch, share=config.missing_flair, generator=generator)
-    optimiser.zero_grad()
-    with torch.autocast(config.device, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
-        predicted = network.forward_all(batch.mri)
-    loss = relative_error(predicted, batch, spread)
-    if not torch.isfinite(loss):
-        raise DataError(
-            f"the training loss is {loss.item()} at step {step}; look for NaN in the images or "
-            "lower learning_rate."
-        )
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-    optimiser.step()
-    return float(loss.detach())
+    rates = {"network": config.learning_rate, "critic": config.critic_rate}
 
+    def descend(part: str, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise DataError(
+                f"the training loss of the {part} is {loss.item()} at step {step}; look for NaN "
+                "in the images or lower the learning rate."
+            )
+        optimiser = optimisers[part]
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, config, full=rates[part])
+        # A game leaves gradients in the opponent, too: each part starts from none of its own.
+        optimiser.zero_grad()
+        loss.backward()
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        nn.utils.clip_grad_norm_(weights, config.clip_norm)
+        optimiser.step()
 
-def _save(
-    path: Path,
-    step: int,
-    network: nn.Module,
-    average: AveragedModel,
-    optimiser: Adam,
-    spread: Spread,
-) -> None:
-    part = path.with_name(f"{path.name}.part")
-    torch.save(
-        {
-            "step": step,
-            "network": network.state_dict(),
-            "average": average.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "spread": {"voxel": spread.voxel, "coarse": spread.coarse},
-        },
-        part,
+    precision = partial(
+        torch.autocast,
+        config.device,
+        dtype=torch.bfloat16,
+        enabled=config.precision == "bf16",
     )
-    part.replace(path)
+    return model.fit(batch, Turn(step, generator, spread, precision, descend))
 
 
-def _resume(
-    path: Path,
-    network: nn.Module,
-    average: AveragedModel,
-    optimiser: Adam,
-    device: torch.device,
-) -> tuple[int, Spread | None]:
-    if not path.is_file():
-        return 0, None
-    state = torch.load(path, map_location=device, weights_only=True)
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"]), Spread(state["spread"]["voxel"], state["spread"]["coarse"])
+@dataclass(eq=False)
+class _State:
+    """What a stopped run needs to go on."""
+
+    model: Model
+    average: AveragedModel
+    optimisers: Mapping[str, Adam]
+
+    def save(self, path: Path, step: int, spread: Spread) -> None:
+        part = path.with_name(f"{path.name}.part")
+        content = {
+            "step": step,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": {name: value.state_dict() for name, value in self.optimisers.items()},
+            "spread": {"voxel": spread.voxel, "coarse": spread.coarse},
+        }
+        torch.save(content, part)
+        part.replace(path)
+
+    def load(self, path: Path, device: torch.device) -> tuple[int, Spread | None]:
+        if not path.is_file():
+            return 0, None
+        content = torch.load(path, map_location=device, weights_only=True)
+        self.model.load_state_dict(content["model"])
+        self.average.load_state_dict(content["average"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(content["optimisers"][name])
+        spread = Spread(content["spread"]["voxel"], content["spread"]["coarse"])
+        return int(content["step"]), spread
+
+
+def every_tracer(model: Model, n_tracers: int) -> Callable[[Tensor], Tensor]:
+    """A model's answers for :func:`skill`, one draw each, made as its sampler says."""
+
+    def answer(mri: Tensor) -> Tensor:
+        return torch.stack([model.predict(mri, tracer)[:, 0] for tracer in range(n_tracers)], 1)
+
+    return answer
 
 
 @torch.inference_mode()
-def skill(network: PosteriorMeanUNet, cohort: Cohort, *, workers: int) -> dict[str, Tensor]:
+def skill(
+    answer: Callable[[Tensor], Tensor], cohort: Cohort, *, mean: Tensor, workers: int
+) -> Tensor:
     """Skill over coarse cells per tracer (R,): 1 - squared error over the training mean's.
 
-    Of the ``network``, and of the ``regression`` that it starts from.
+    Parameters
+    ----------
+    answer
+        MRI (1, S, I, J, K) -> every tracer (1, R, I, J, K).
+    mean : (R, I, J, K)
+        The training mean; NaN is the skill of a tracer that nobody in the cohort has.
     """
-    errors: dict[str, list[Tensor]] = {"network": [], "regression": [], "mean": []}
-    for loaded in loader(cohort, batch_size=1, workers=workers):
-        batch = loaded.to(network.start.prior.device)
-        for name, answer in (
-            ("network", network.forward_all(batch.mri)),
-            ("regression", network.start(batch.mri)),
-            ("mean", network.start.prior.expand_as(batch.pet)),
-        ):
-            errors[name].append(squared_errors(answer, batch)[1])
-    mean = {name: torch.cat(parts).mean(0) for name, parts in errors.items()}
-    return {name: 1 - mean[name] / mean["mean"] for name in ("network", "regression")}
+    ours, floor, has = [], [], []
+    for batch in loader(cohort, batch_size=1, workers=workers):
+        batch = batch.to(mean.device)
+        ours.append(squared_errors(answer(batch.mri), batch)[1])
+        floor.append(squared_errors(mean.expand_as(batch.pet), batch)[1])
+        has.append(batch.available)
+    scans = torch.cat(has)
+    errors, floors = ((torch.cat(part) * scans).sum(0) for part in (ours, floor))
+    return 1 - errors / floors

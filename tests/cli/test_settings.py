@@ -87,6 +87,12 @@ def test_a_tracer_the_checkpoint_does_not_know(tmp_path):
         for_checkpoint(tiny_config(tmp_path, tracers=("mk6240",)), tiny_card())
 
 
+def test_a_checkpoint_of_another_space(tmp_path):
+    card = tiny_card(space="MNI152NLin6Asym")
+    with pytest.raises(UsageError, match="tiny works in MNI152NLin6Asym; this version prepares"):
+        for_checkpoint(tiny_config(tmp_path), card)
+
+
 def test_a_reference_region_that_cannot_be_drawn(tmp_path):
     config = tiny_config(tmp_path, reference={"pib": "pons"})
     with pytest.raises(UsageError, match="region 'pons' was asked for pib"):

@@ -6,6 +6,9 @@ from safetensors.torch import load_file
 
 from relad_bids.cli.workshop import main
 from relad_bids.model.checkpoint import load_checkpoint
+from relad_bids.model.diffusion_unet import PUBLISHED, ConditionalDiffusionUNet
+from relad_bids.model.published import official_name
+from relad_bids.model.registry import KINDS
 
 RECIPE = """
 name = "toy"
@@ -46,7 +49,31 @@ def recipe(tmp_path):
 
 def test_models_are_listed(capsys):
     assert main(["models", "list"]) == 0
-    assert capsys.readouterr().out.startswith("unet\t")
+    kinds = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    assert "unet" in kinds
+
+
+def test_kinds_alone_are_listed_for_scripts(capsys):
+    assert main(["models", "list", "--kinds"]) == 0
+    assert capsys.readouterr().out.splitlines() == list(KINDS)
+
+
+def test_an_unknown_file_is_imported_only_on_trust(capsys, tmp_path):
+    """Random weights in the official layout: the command says what it found, then takes it."""
+    file = tmp_path / "epoch7.pt"
+    weights = {
+        official_name(name): tensor
+        for name, tensor in ConditionalDiffusionUNet(**PUBLISHED).unet.state_dict().items()
+    }
+    torch.save({"model_state_dict": weights, "epoch": 7}, file)
+    assert main(["models", "import", str(file), str(tmp_path / "out")]) == 65
+    assert "--trust accepts it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["models", "import", str(file), str(tmp_path / "out"), "--trust"]) == 0
+    out = capsys.readouterr().out
+    assert "rela-unverified-epoch7+" in out
+    assert "not known to be the published ones" in out
+    assert main(["models", "show", str(tmp_path / "out")]) == 0
 
 
 def test_a_checkpoint_is_shown_as_its_card(capsys, checkpoint):
@@ -76,9 +103,9 @@ def test_a_recipe_makes_the_same_checkpoint_twice(capsys, recipe, tmp_path):
     assert card.statement == "For tests."
     assert card.training["optimisation"]["steps"] == 2
     skills = card.validation["skill_over_training_mean"]
-    assert skills.keys() == {"network", "regression"}
+    assert skills.keys() == {"unet", "regression"}
     assert all(of.keys() == {"pib", "pbr28"} for of in skills.values())
-    assert f"{tmp_path / 'a'}: {card.label}" in capsys.readouterr().out
+    assert f"{tmp_path / 'a'}: {card.label}; skill" in capsys.readouterr().out
 
 
 def test_a_recipe_that_cannot_be_used(capsys, recipe, tmp_path):

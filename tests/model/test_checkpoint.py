@@ -117,7 +117,7 @@ def test_tensors_named_are_at_most_five(copy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "gan"}, "model kind 'gan' is not known to this version; it knows unet"),
+        ({"kind": "gan"}, "model kind 'gan' is not known to this version; it knows mean"),
         ({"architecture": {"depth": 3}}, "model kind 'unet' cannot be built so: .*'depth'"),
     ],
 )

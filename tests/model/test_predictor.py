@@ -44,7 +44,9 @@ def test_flair_left_out_of_the_stack(predictor, mri):
 
 @pytest.mark.parametrize("asked", [{"n_samples": 2}, {"steps": 10}])
 def test_one_pass_has_one_answer(predictor, mri, asked):
-    with pytest.raises(UsageError, match="is a one-pass network: it has one answer"):
+    with pytest.raises(
+        UsageError, match=r"has one answer, made in one pass; [12] samples of (1|10) steps"
+    ):
         predictor.predict(mri, "pib", **asked)
 
 

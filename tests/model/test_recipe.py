@@ -5,7 +5,7 @@ import pytest
 import relad_bids
 from relad_bids.errors import ConfigError, InputError
 from relad_bids.model.recipe import read_recipe
-from relad_bids.model.registry import build_network
+from relad_bids.model.registry import build_model
 
 RECIPE = """
 name = "toy"
@@ -74,7 +74,7 @@ def test_every_bad_value_is_named(write):
     assert "train: steps 0 is below 1" in found
     assert "train: ema 1.0 is not in [0, 1)" in found
     assert "mri: need 0 <= lower_percentile < upper_percentile <= 100, got 70, 60" in found
-    assert "kind 'gan' is not one of unet" in found
+    assert "kind 'gan' is not one of mean, ridge, unet," in found
     assert "suvr_max.pib is 0, must be above 0" in found
 
 
@@ -110,5 +110,5 @@ def test_not_there(tmp_path):
 def test_recipe_of_the_bundled_checkpoint_can_be_used():
     recipe = read_recipe(Path(relad_bids.__file__).parent / "data" / "demo_recipe.toml")
     assert recipe.architecture["n_tracers"] == len(recipe.suvr_max)
-    network = build_network(recipe.kind, recipe.architecture, shape=recipe.grid.shape)
+    network = build_model(recipe.kind, recipe.architecture, shape=recipe.grid.shape)
     assert network.start.prior.shape == (len(recipe.suvr_max), *recipe.grid.shape)

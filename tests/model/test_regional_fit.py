@@ -8,8 +8,9 @@ from sklearn.linear_model import Ridge
 from relad_bids.errors import DataError
 from relad_bids.model.data import Batch, Sample, collate
 from relad_bids.model.losses import relative_error
+from relad_bids.model.mean import CORE_SHARE
 from relad_bids.model.regional import MRI_CELL, PET_CELL, RegionalRegression, cell_means, inside
-from relad_bids.model.regional_fit import CORE_SHARE, PENALTIES, fit_regional
+from relad_bids.model.regional_fit import PENALTIES, fit_regional
 
 SHAPE = (16, 20, 18)
 

@@ -9,7 +9,14 @@ from relad_bids.errors import DataError
 from relad_bids.model.data import Cohort, collate
 from relad_bids.model.losses import relative_error
 from relad_bids.model.regional_fit import fit_regional
-from relad_bids.model.training import TrainConfig, drop_flair, learning_rate, skill, train
+from relad_bids.model.training import (
+    TrainConfig,
+    drop_flair,
+    every_tracer,
+    learning_rate,
+    skill,
+    train,
+)
 
 CONFIG = TrainConfig(
     steps=8, batch_size=2, learning_rate=1e-2, warmup_steps=2, ema=0.9, missing_flair=0.3,
@@ -42,7 +49,7 @@ def fit(first, tmp_path):
 
 
 def cut_after(last):
-    def report(step, loss, floor):
+    def report(step, log):
         if step == last:
             raise PowerCutError
 
@@ -98,7 +105,7 @@ def test_flair_is_dropped_anew_at_each_step(fit, make_network, cohort):
     losses = []
     fit(
         make_network(), same, config,
-        report=lambda step, loss, floor: losses.append(round(loss / floor, 5)),
+        report=lambda step, log: losses.append(round(log["error"] / log["mean's"], 5)),
     )  # fmt: skip
     assert len(set(losses)) == 2
 
@@ -111,9 +118,12 @@ def test_training_learns(fit, make_network, cohort):
     config = dataclasses.replace(CONFIG, steps=80, learning_rate=2e-2, missing_flair=0.0)
     walk = Cohort(lambda index: cohort.make(index % 24), range(160))
     fitted = fit(make_network(), walk, config)
-    skills = skill(fitted, cohort, workers=0)
-    assert torch.all(skills["network"] > 0.5)
-    assert torch.all(skills["network"] > skills["regression"])
+    network, regression = (
+        skill(answer, cohort, mean=fitted.start.prior, workers=0)
+        for answer in (every_tracer(fitted, 2), fitted.linear_part())
+    )
+    assert torch.all(network > 0.5)
+    assert torch.all(network > regression)
 
 
 def test_training_starts_at_the_regression_of_the_others(fit, make_network, cohort, first):
@@ -122,7 +132,12 @@ def test_training_starts_at_the_regression_of_the_others(fit, make_network, coho
     network, alone = make_network(), make_network().start
     network.gain.data.zero_()
     frozen = dataclasses.replace(CONFIG, learning_rate=1e-12, missing_flair=0.0)
-    fit(network, cohort, frozen, report=lambda step, *both: losses.append(both))
+    fit(
+        network,
+        cohort,
+        frozen,
+        report=lambda step, log: losses.append(tuple(log.values())),
+    )
     batches = [collate([first[i], first[i + 1]]) for i in range(0, 16, 2)]
     spread = fit_regional(alone, batches, missing_flair=0.0)
     shown = collate([cohort[0], cohort[1]])
@@ -184,17 +199,20 @@ def test_a_dropped_flair_is_background_and_nothing_else_changes(cohort, share, d
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_skill_of_prior_and_truth(make_network, cohort, device):
+def test_skill_of_mean_and_truth(make_network, cohort, device):
+    """The training mean has none, the truth has all; asked tracer by tracer or for all at once."""
     network = make_network().to(device).eval()
     network.gain.data.zero_()
     network.start.prior.zero_()
-    assert all(part.abs().max() < 1e-6 for part in skill(network, cohort, workers=0).values())
-    truth = collate([cohort[0]])
-    network.start.prior.fill_(-1)
-    network.forward_all = lambda mri: truth.pet.to(mri.device)
-    skills = skill(network, Cohort(cohort.make, [0]), workers=0)
-    torch.testing.assert_close(skills["network"].cpu(), torch.ones(2))
-    torch.testing.assert_close(skills["regression"].cpu(), torch.zeros(2))
+    mean = network.start.prior
+    for answer in (network.forward_all, every_tracer(network, 2)):
+        assert skill(answer, cohort, mean=mean, workers=0).abs().max() < 1e-6
+    truth = collate([cohort[0]]).pet
+    one = Cohort(cohort.make, [0])
+    known = skill(lambda mri: truth.to(mri.device), one, mean=mean, workers=0)
+    # Participant 0 has no scan of the second tracer: nothing can be said of it.
+    assert known[0].item() == pytest.approx(1)
+    assert torch.isnan(known[1])
 
 
 def test_a_short_cohort_is_refused(fit, make_network, cohort):
@@ -207,7 +225,7 @@ def test_a_loss_that_is_no_number_stops_the_run(fit, make_network, cohort):
         sample = cohort.make(index)
         return dataclasses.replace(sample, mri=np.full_like(sample.mri, np.nan))
 
-    with pytest.raises(DataError, match="training loss is nan at step 0; look for NaN"):
+    with pytest.raises(DataError, match="loss of the network is nan at step 0; look for NaN"):
         fit(make_network(), Cohort(broken, range(24)))
 
 
@@ -216,10 +234,13 @@ def test_a_loss_that_is_no_number_stops_the_run(fit, make_network, cohort):
     [
         ({"steps": 0}, "steps 0 is below 1"),
         ({"save_every": 0}, "save_every 0 is below 1"),
+        ({"workers": -1}, "workers -1 is below 0"),
+        ({"warmup_steps": -1}, "warmup_steps -1 is below 0"),
         ({"missing_flair": 1.0}, r"missing_flair 1.0 is not in [0, 1)"),
         ({"ema": -0.1}, r"ema -0.1 is not in [0, 1)"),
         ({"precision": "fp16"}, "precision 'fp16' is not one of bf16, fp32"),
         ({"learning_rate": 0.0}, "learning_rate 0.0 is not above 0"),
+        ({"critic_rate": 0.0}, "critic_rate 0.0 is not above 0"),
     ],
 )
 def test_problems_are_named(setting, problem):

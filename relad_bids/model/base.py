@@ -1,0 +1,135 @@
+"""What every kind of model is: something that learns from a batch and answers with PET."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from relad_bids.errors import UsageError
+from relad_bids.model.data import Batch
+from relad_bids.model.losses import Spread
+from relad_bids.model.regional import RegionalRegression
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One training step as a model sees it."""
+
+    step: int
+    """Counted from 0."""
+    generator: torch.Generator
+    """Chance of this step, on the CPU: it depends on the seed and the step alone."""
+    spread: Spread
+    """What the training mean leaves unexplained: the unit of the errors."""
+    precision: Callable[[], AbstractContextManager[None]]
+    """Around the calls of a network; losses and penalties are taken outside, in float32."""
+    descend: Callable[[str, Tensor], None]
+    """Take one optimiser step of a part (a key of ``Model.parts``) down a loss."""
+
+
+class Model(nn.Module, ABC):
+    """One kind of model on one grid.
+
+    Images are float32 in [-1, 1] by the card's contracts; a missing sequence is -1 everywhere.
+    """
+
+    stochastic: ClassVar[bool] = False
+    """Whether there is more than one answer."""
+
+    diffusion: Mapping[str, Any] | None = None
+    """Noise schedule as the card writes it; None where the network is asked once."""
+    sampler: Mapping[str, Any] = MappingProxyType({"name": "one-pass", "steps": 1})
+    """``name``, ``steps`` and ``spacing`` of the walk from noise."""
+    training_only: ClassVar[tuple[str, ...]] = ()
+    """First words of the names of tensors that prediction does not need."""
+
+    @abstractmethod
+    def prepare(self, batches: Iterable[Batch], *, missing_flair: float) -> Spread:
+        """Fit what has a closed form, before the first step.
+
+        Parameters
+        ----------
+        batches
+            Participants apart from those of the steps; walked through more than once.
+        missing_flair
+            Share of the participants who come without FLAIR.
+
+        Returns
+        -------
+        Spread
+            What the training mean leaves unexplained in them.
+        """
+
+    def parts(self) -> Mapping[str, Iterable[nn.Parameter]]:
+        """What is optimised apart from each other; nothing for a model in closed form."""
+        return {"network": self.parameters()}
+
+    @abstractmethod
+    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
+        """Learn from a batch; return what is worth a line in the log, by name."""
+
+    @abstractmethod
+    def predict(
+        self,
+        mri: Tensor,
+        tracer: int,
+        *,
+        n_samples: int = 1,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Answer for one participant.
+
+        Parameters
+        ----------
+        mri : (1, S, I, J, K)
+        tracer
+            Class number.
+        n_samples, steps
+            Draws K, and network calls for each; by default as many as the model's sampler says.
+        generator
+            Source of all chance, on the CPU; by default one of seed 0.
+
+        Returns
+        -------
+        (n_samples, 1, I, J, K) float32
+
+        Raises
+        ------
+        UsageError
+            The model has one answer, and more samples or steps were asked for.
+        """
+
+    def linear_part(self) -> RegionalRegression | None:
+        """The regression that the model is built around, if it is."""
+        return None
+
+    def answering_state(self) -> dict[str, Tensor]:
+        """The tensors that prediction needs, by name."""
+        return {
+            name: value
+            for name, value in self.state_dict().items()
+            if name.partition(".")[0] not in self.training_only
+        }
+
+
+def only_one(name: str, n_samples: int, steps: int | None) -> None:
+    """Refuse more samples or steps of a model that has one answer.
+
+    Raises
+    ------
+    UsageError
+        Anything but one of each.
+    """
+    if n_samples != 1 or steps not in (None, 1):
+        raise UsageError(
+            f"{name} has one answer, made in one pass; {n_samples} samples of {steps or 1} steps "
+            "were asked for. Ask for one of each."
+        )
