@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,3 +82,25 @@ def draw(
 def of_tracer(images: Tensor, tracer: Tensor) -> Tensor:
     """Each participant's image of its tracer: (B, R, I, J, K) and (B,) -> (B, 1, I, J, K)."""
     return images[torch.arange(len(images)), tracer][:, None]
+
+
+def crop_alike(images: Sequence[Tensor], *, edge: int, generator: torch.Generator) -> list[Tensor]:
+    """Cut a box of ``edge`` voxels, another one for each participant, out of all images.
+
+    Images are (B, C, I, J, K) of one B and grid; sides shorter than ``edge`` stay whole, 0 cuts
+    nothing.
+    """
+    if not edge:
+        return list(images)
+    sides = [min(edge, side) for side in images[0].shape[-3:]]
+    boxes = []
+    for _ in range(len(images[0])):
+        starts = [
+            int(torch.randint(whole - side + 1, (), generator=generator))
+            for whole, side in zip(images[0].shape[-3:], sides, strict=True)
+        ]
+        boxes.append([slice(a, a + side) for a, side in zip(starts, sides, strict=True)])
+    return [
+        torch.stack([one[(..., *box)] for one, box in zip(image, boxes, strict=True)])
+        for image in images
+    ]

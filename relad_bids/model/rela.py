@@ -21,7 +21,7 @@ from relad_bids.model.base import Turn
 from relad_bids.model.critic import ConditionalCritic
 from relad_bids.model.data import Batch
 from relad_bids.model.ddpm import DDPM, DiffusionObjective
-from relad_bids.model.noising import Draw
+from relad_bids.model.noising import crop_alike
 
 
 class RelA(DDPM):
@@ -35,6 +35,9 @@ class RelA(DDPM):
         gamma: float = 1.0
         """Weight of (R1 + R2) / 2, in squared logits per squared unit of the network's scale."""
         critic_channels: int = 32
+        critic_crop: int = 0
+        """Edge in voxels of the box, another one for each participant and step, that the critic
+        judges; 0 is the whole grid. Its penalties cost most of a step on a CPU."""
         adversarial_from: int = 0
         """First step at which the critic plays."""
 
@@ -63,9 +66,12 @@ class RelA(DDPM):
         seen = self.informative(drawn.t)
         plays = turn.step >= self.objective.adversarial_from and bool(seen.any())
         if plays:
-            judge = self._judge(drawn, seen)
-            real = drawn.pet[seen]
-            fake = torch.where(drawn.mask, clean, BACKGROUND)[seen]
+            fake = torch.where(drawn.mask, clean, BACKGROUND)
+            parts = [part[seen] for part in (drawn.pet, fake, drawn.mri)]
+            real, fake, mri = crop_alike(
+                parts, edge=self.objective.critic_crop, generator=turn.generator
+            )
+            judge = self._judge(mri, drawn.tracer[seen])
             share = seen.float().mean()
             game = relativistic_generator_loss(judge(real).detach(), judge(fake))
             terms["adversarial"] = self.objective.adversarial * share * game
@@ -73,9 +79,8 @@ class RelA(DDPM):
         log = {name: float(value.detach()) for name, value in terms.items()}
         return log | (self._teach(judge, real, fake, turn) if plays else {})
 
-    def _judge(self, drawn: Draw, seen: Tensor) -> Critic:
-        """The critic with the conditions of the participants ``seen`` bound into it."""
-        mri, tracer = drawn.mri[seen], drawn.tracer[seen]
+    def _judge(self, mri: Tensor, tracer: Tensor) -> Critic:
+        """The critic with conditions bound into it."""
         return lambda pet: self.critic(pet, mri, tracer)
 
     def _teach(self, judge: Critic, real: Tensor, fake: Tensor, turn: Turn) -> dict[str, float]:

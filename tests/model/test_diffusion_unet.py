@@ -226,3 +226,25 @@ def test_every_problem_is_named_at_once():
 
 def test_heads_have_no_meaning_without_attention():
     make(attention_levels=[False] * 3, transformers=False, head_channels=3)
+
+
+@pytest.mark.parametrize("shape", [(9, 12, 10), (8, 16, 24), (13, 7, 11)])
+def test_blocks_of_voxels_come_back_to_their_places(draw, shape):
+    """A network that hands on the noisy PET's own channels gives the noisy PET back."""
+    network = make(**KINDS["free"], patch=2)
+    network.unet.forward = lambda x, **conditions: x[:, :8]
+    x_t = draw(2, 1, *shape)
+    assert torch.equal(network(x_t, draw(2, 2, *shape), T, TRACER), x_t)
+
+
+def test_blocks_make_the_finest_level_eight_times_smaller(draw):
+    network, seen = make(**KINDS["free"], patch=2), []
+    inner = network.unet.forward
+    network.unet.forward = lambda x, **more: seen.append(x.shape) or inner(x, **more)
+    network(draw(2, 1, 16, 16, 24), draw(2, 2, 16, 16, 24), T, TRACER)
+    assert seen == [(2, 24, 8, 8, 12)]
+
+
+def test_a_block_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match="patch 0 is below 1"):
+        make(patch=0)

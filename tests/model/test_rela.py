@@ -8,6 +8,7 @@ from torch.nn.functional import softplus
 from relad_bids.model.base import Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.losses import Spread
+from relad_bids.model.noising import crop_alike
 
 SHAPE = small_models.SHAPE
 
@@ -144,3 +145,36 @@ def test_penalties_are_of_real_and_fake(make, batch):
     assert log["r1"] == pytest.approx(free["r1"], rel=1e-3)
     without, _ = run(make(gamma=0.0), batch)
     assert losses["critic"] - without["critic"] == pytest.approx(log["r1"] + log["r2"], rel=1e-2)
+
+
+def test_the_critic_judges_one_box_of_everything(make, batch):
+    """Real, fake and MRI are cut at the same place, another one for each participant."""
+    made, seen = make(informative=1.0, critic_crop=12), []
+    judge = made.critic.forward
+    made.critic.forward = lambda pet, mri, tracer: (
+        seen.append((pet, mri)) or judge(pet, mri, tracer)
+    )
+    run(made, batch)
+    pet, mri = seen[0]
+    assert pet.shape == (6, 1, 12, 12, 12)
+    assert mri.shape == (6, 2, 12, 12, 12)
+    assert all(torch.equal(seen[0][1], other) for _, other in seen)
+    places = set()
+    for one, whole in zip(mri, batch.mri, strict=True):
+        found = [
+            (i, j)
+            for i in range(2)
+            for j in range(3)
+            if torch.equal(whole[:, i : i + 12, j : j + 12], one)
+        ]
+        assert len(found) == 1
+        places.add(found[0])
+    assert len(places) > 1
+
+
+@pytest.mark.parametrize(("edge", "shape"), [(0, (4, 5, 6)), (3, (3, 3, 3)), (5, (4, 5, 5))])
+def test_boxes_never_leave_the_grid(edge, shape):
+    image = torch.arange(2 * 120.0).reshape(2, 1, 4, 5, 6)
+    cut, mirrored = crop_alike([image, -image], edge=edge, generator=torch.Generator())
+    assert cut.shape == (2, 1, *shape)
+    assert torch.equal(cut, -mirrored)
