@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
@@ -77,7 +78,7 @@ class Kept:
         return Sample(*whole, kept.available, kept.mask)
 
 
-def _walk(n_train: int, length: int, *, seed: int) -> list[int]:
+def training_order(n_train: int, length: int, *, seed: int) -> list[int]:
     """Participants in training order: all of them once, then again in another order."""
     n_epochs = -(-length // n_train)
     orders = [
@@ -98,7 +99,11 @@ def run_train(args: Namespace) -> None:
     )  # fmt: skip
     make = Kept(_maker(recipe, grid, recipe.seed))
     first, n_walk = recipe.data.n_start, recipe.train.steps * recipe.train.batch_size
-    walk = _walk(recipe.data.n_train, n_walk, seed=recipe.seed)
+    walk = training_order(recipe.data.n_train, n_walk, seed=recipe.seed)
+    print(
+        f"making {first} phantoms to start from; {recipe.data.n_train} more are made on the way",
+        file=sys.stderr,
+    )
     with tqdm(total=recipe.train.steps, unit="step", desc="train") as bar:
         fitted = train(
             network,

@@ -120,16 +120,35 @@ class Model(nn.Module, ABC):
         }
 
 
-def only_one(name: str, n_samples: int, steps: int | None) -> None:
-    """Refuse more samples or steps of a model that has one answer.
+class OneAnswer(Model):
+    """A model that says the same whenever it is asked, in one pass."""
 
-    Raises
-    ------
-    UsageError
-        Anything but one of each.
-    """
-    if n_samples != 1 or steps not in (None, 1):
-        raise UsageError(
-            f"{name} has one answer, made in one pass; {n_samples} samples of {steps or 1} steps "
-            "were asked for. Ask for one of each."
-        )
+    @abstractmethod
+    def answer(self, mri: Tensor, tracer: int) -> Tensor:
+        """MRI (B, S, I, J, K) -> PET of the tracer (B, 1, I, J, K)."""
+
+    def predict(
+        self,
+        mri: Tensor,
+        tracer: int,
+        *,
+        n_samples: int = 1,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        if n_samples != 1 or steps not in (None, 1):
+            raise UsageError(
+                f"a {type(self).__name__} has one answer, made in one pass; {n_samples} samples "
+                f"of {steps or 1} steps were asked for. Ask for one of each."
+            )
+        return self.answer(mri, tracer)
+
+
+class ClosedForm(OneAnswer):
+    """A model that is fitted before the first step and has nothing left to learn."""
+
+    def parts(self) -> Mapping[str, Iterable[nn.Parameter]]:
+        return {}
+
+    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
+        return {}

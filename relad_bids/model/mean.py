@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from relad_bids.core.intensity import BACKGROUND
 from relad_bids.errors import DataError
-from relad_bids.model.base import Model, Turn, only_one
+from relad_bids.model.base import ClosedForm
 from relad_bids.model.data import Batch
 from relad_bids.model.losses import Spread, squared_errors
 
@@ -17,7 +17,7 @@ CORE_SHARE = 0.97
 """Share of the participants in whose brain mask a voxel of the core lies."""
 
 
-class TrainingMean(Model):
+class TrainingMean(ClosedForm):
     """Answers with the mean PET of the training participants, whoever is asked about."""
 
     mean: Tensor
@@ -31,23 +31,8 @@ class TrainingMean(Model):
         self.mean.copy_(mean)
         return spread_around(mean, batches)
 
-    def parts(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        return {}
-
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
-        return {}
-
-    def predict(
-        self,
-        mri: Tensor,
-        tracer: int,
-        *,
-        n_samples: int = 1,
-        steps: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        only_one("the training mean", n_samples, steps)
-        return self.mean[None, None, tracer].clone()
+    def answer(self, mri: Tensor, tracer: int) -> Tensor:
+        return self.mean[None, None, tracer].repeat(len(mri), 1, 1, 1, 1)
 
 
 def training_mean(batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:

@@ -9,14 +9,14 @@ from monai.networks.nets import UNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relad_bids.model.base import Model, Turn, only_one
+from relad_bids.model.base import OneAnswer, Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.losses import Spread, relative_error
 from relad_bids.model.regional import RegionalRegression
 from relad_bids.model.regional_fit import fit_regional
 
 
-class PosteriorMeanUNet(Model):
+class PosteriorMeanUNet(OneAnswer):
     """A U-Net that estimates E[PET | MRI, tracer] in one pass (model key ``unet``).
 
     Trained with the squared error its best answer is the posterior mean, the estimate with
@@ -105,17 +105,8 @@ class PosteriorMeanUNet(Model):
             floor = relative_error(self.start.prior.expand_as(batch.pet), batch, turn.spread)
         return {"error": float(loss.detach()), "mean's": float(floor)}
 
-    def predict(
-        self,
-        mri: Tensor,
-        tracer: int,
-        *,
-        n_samples: int = 1,
-        steps: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        only_one("the posterior-mean network", n_samples, steps)
-        return self(mri, torch.full((1,), tracer, device=mri.device))
+    def answer(self, mri: Tensor, tracer: int) -> Tensor:
+        return self(mri, torch.full((len(mri),), tracer, device=mri.device))
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, ...]]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from relad_bids.cli.train import Kept, PhantomMaker, _walk
+from relad_bids.cli.train import Kept, PhantomMaker, training_order
 from relad_bids.core.grid import Grid
 from relad_bids.core.intensity import MRIContract
 
@@ -40,7 +40,7 @@ def test_what_is_kept_is_what_was_first_given(maker):
 
 
 def test_everyone_is_met_once_in_each_round():
-    walk = _walk(7, 17, seed=4)
+    walk = training_order(7, 17, seed=4)
     assert len(walk) == 17
     assert sorted(walk[:7]) == sorted(walk[7:14]) == list(range(7))
     assert walk[:7] != walk[7:14]
@@ -48,5 +48,5 @@ def test_everyone_is_met_once_in_each_round():
 
 
 def test_a_longer_walk_begins_like_a_shorter_one():
-    assert _walk(7, 30, seed=4)[:17] == _walk(7, 17, seed=4)
-    assert _walk(7, 17, seed=5) != _walk(7, 17, seed=4)
+    assert training_order(7, 30, seed=4)[:17] == training_order(7, 17, seed=4)
+    assert training_order(7, 17, seed=5) != training_order(7, 17, seed=4)
