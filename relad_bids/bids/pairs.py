@@ -1,0 +1,285 @@
+"""Sessions to learn from: prepared MRI and measured PET on one grid, in derivatives of this app.
+
+The MRI is ``desc-preproc`` on the network's grid with its brain mask, not ``desc-norm``: the
+latter was clipped by the contract of the network that once ran, and cannot be brought to the
+contract of the one that learns. Original intensities, mask and contract give exactly what the
+app will show that network. PET counts as a target only by ``desc-measured`` in its name and a
+sidecar that does not say otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from relad_bids.bids.headers import read_header
+from relad_bids.bids.images import require_readable
+from relad_bids.bids.outputs import PRODUCTS, product_path, sidecar_path
+from relad_bids.core.grid import Grid
+from relad_bids.errors import DataError, InputError, ReladError, UsageError
+from relad_bids.pair import Pair
+from relad_bids.plan import session_label
+from relad_bids.tables import find_tracer
+
+SHOWN = 10
+"""Sessions listed in a message before it stops."""
+
+_ALSO = frozenset({"trc", "rec", "run"})
+"""Entities of a measured PET beyond those that say what it is."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What can be learned from, and what every session lacks."""
+
+    pairs: tuple[Pair, ...]
+    """Sorted by participant and session."""
+    lacks: Mapping[str, tuple[str, ...]]
+    """``sub-01_ses-a`` -> what is missing or unusable, and why. A session that lacks a FLAIR or
+    some tracers only is among ``pairs``, too."""
+    tracers: tuple[str, ...]
+    """Canonical names that were looked for."""
+    references: Mapping[str, str]
+    """Canonical tracer -> the reference region that every target of it was divided by."""
+
+    def table(self) -> pd.DataFrame:
+        """One row per pair, in their order: labels as in BIDS tables, and what there is of it."""
+        return pd.DataFrame(
+            {
+                "participant_id": [f"sub-{pair.subject}" for pair in self.pairs],
+                "session_id": [f"ses-{p.session}" if p.session else None for p in self.pairs],
+                "flair": [pair.flair is not None for pair in self.pairs],
+                **{name: [name in p.pet for p in self.pairs] for name in self.tracers},
+            }
+        )
+
+
+def find_pairs(
+    root: Path, *, grid: Grid, space: str, resolution: str, tracers: Sequence[str]
+) -> Pairs:
+    """Find every session with T1w, brain mask and at least one measured PET.
+
+    Only names, headers and sidecars are read (a few milliseconds a file), so that all that is
+    wrong with a cohort is known before the training starts.
+
+    Parameters
+    ----------
+    root
+        Output folder of ``relad-bids``.
+    grid
+        The network's. Two networks may share ``space`` and ``res`` and cut the brain
+        differently, so an image counts only if its header says this grid.
+    space, resolution
+        Template space and ``res`` label in the names.
+    tracers
+        Canonical names of what is to be learned; other PET is passed over.
+
+    Raises
+    ------
+    InputError
+        The folder is not there, holds no participant, or nothing in it can be learned from.
+    DataError
+        PET of one tracer was divided by different reference regions.
+    """
+    where = _Where(root, grid, space, resolution, tuple(tracers))
+    pairs, lacks = [], {}
+    references: dict[str, dict[str, list[str]]] = {tracer: defaultdict(list) for tracer in tracers}
+    for subject, session in _sessions(root):
+        found = _Session(where, subject, session)
+        pair = found.pair()
+        if found.lacks:
+            lacks[found.label] = tuple(found.lacks)
+        if pair is not None:
+            pairs.append(pair)
+            for tracer in pair.pet:
+                references[tracer][found.references[tracer]].append(found.label)
+    if not pairs:
+        lines = (f"{label}: {' '.join(reasons)}" for label, reasons in lacks.items())
+        raise InputError("\n  ".join([_nothing(where), *list(lines)[:SHOWN]]))
+    return Pairs(
+        tuple(pairs),
+        lacks,
+        where.tracers,
+        {tracer: _one_reference(tracer, found) for tracer, found in references.items() if found},
+    )
+
+
+@dataclass(frozen=True)
+class _Where:
+    root: Path
+    grid: Grid
+    space: str
+    resolution: str
+    tracers: tuple[str, ...]
+
+
+class _Session:
+    """One session while it is looked through; ``lacks`` grows as things are not found."""
+
+    def __init__(self, where: _Where, subject: str, session: str | None) -> None:
+        self.where, self.subject, self.session = where, subject, session
+        self.label = session_label(subject, session)
+        self.lacks: list[str] = []
+        self.references: dict[str, str] = {}
+
+    def pair(self) -> Pair | None:
+        t1w, mask = self._mri("t1w_mni", "T1w"), self._mri("mask_mni", "brain mask")
+        flair = self._mri("flair_mni", "FLAIR")
+        candidates = self._candidates()
+        targets = {tracer: self._target(tracer, candidates) for tracer in self.where.tracers}
+        pet = {tracer: path for tracer, path in targets.items() if path is not None}
+        if t1w is None or mask is None or not pet:
+            return None
+        return Pair(self.subject, self.session, t1w, flair, mask, pet)
+
+    def _mri(self, key: str, what: str) -> Path | None:
+        return self._usable(what, self._path(key), self._on_grid)
+
+    def _target(self, tracer: str, candidates: Mapping[str, list[Path]]) -> Path | None:
+        paths = candidates.get(tracer, [])
+        if len(paths) != 1:
+            names = ", ".join(path.name for path in paths)
+            self.lacks.append(
+                f"{tracer}: found {len(paths)} measured images ({names}), needed is one; keep one."
+                if paths
+                else f"{tracer}: found no measured image in this space and resolution."
+            )
+            return None
+
+        def check(path: Path) -> None:
+            self._on_grid(path)
+            self.references[tracer] = _reference_of_measured(path)
+
+        return self._usable(tracer, paths[0], check)
+
+    def _usable(self, what: str, path: Path, check: Callable[[Path], None]) -> Path | None:
+        try:
+            check(path)
+        except ReladError as error:
+            self.lacks.append(f"{what}: {error}")
+            return None
+        return path
+
+    def _on_grid(self, path: Path) -> None:
+        """Raise unless the header is that of a whole image on the network's grid."""
+        if not (path.exists() or path.is_symlink()):
+            raise InputError(f"found no {path.relative_to(self.where.root)}.")
+        found = Grid(require_readable(path).shape, read_header(path).get_best_affine())
+        self.where.grid.require_same(found, ours="the network's grid", theirs=str(path))
+
+    def _candidates(self) -> dict[str, list[Path]]:
+        """Measured PET by canonical tracer: its label in any spelling, any ``rec`` or ``run``."""
+        example = self._path("suvr_mni", desc="measured")
+        told = _entities(example)
+        found: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted(example.parent.glob(f"*_{_SUFFIX}")):
+            entities = _entities(path)
+            fixed = {key: value for key, value in entities.items() if key not in _ALSO}
+            if fixed == told and (tracer := _tracer(entities.get("trc", ""))):
+                found[tracer].append(path)
+        return found
+
+    def _path(self, key: str, **extra: str) -> Path:
+        where = self.where
+        return where.root / product_path(
+            key, self.label, space=where.space, resolution=where.resolution, extra=extra
+        )
+
+
+_SUFFIX = PRODUCTS["suvr_mni"].suffix + PRODUCTS["suvr_mni"].extension
+
+
+def _sessions(root: Path) -> Iterator[tuple[str, str | None]]:
+    """Participants and sessions by their folders; a participant without any is one session."""
+    subjects = _labels(root, "sub") if root.is_dir() else []
+    if not subjects:
+        raise InputError(
+            f"{root} was searched for derivatives of relad-bids (folders sub-*) and has none. Run "
+            "'relad-bids BIDS_DIR OUTPUT_DIR participant' first, and give its output folder."
+        )
+    for subject in subjects:
+        folder = root / f"sub-{subject}"
+        sessions = _labels(folder, "ses")
+        if not sessions or (folder / "anat").is_dir() or (folder / "pet").is_dir():
+            yield subject, None
+        for session in sessions:
+            yield subject, session
+
+
+def _labels(folder: Path, key: str) -> list[str]:
+    names = (path.name for path in folder.glob(f"{key}-*") if path.is_dir())
+    found = (re.fullmatch(rf"{key}-([A-Za-z0-9+]+)", name) for name in names)
+    return sorted(match[1] for match in found if match)
+
+
+def _entities(path: Path) -> dict[str, str]:
+    """Entities in a file name; parts that are none keep their whole text as key."""
+    parts = path.name.removesuffix(f"_{_SUFFIX}").split("_")
+    return {key: value for key, _, value in (part.partition("-") for part in parts)}
+
+
+def _tracer(label: str) -> str | None:
+    try:
+        return find_tracer(label).name
+    except UsageError:
+        return None
+
+
+def _reference_of_measured(path: Path) -> str:
+    """Read the reference region from the sidecar of a PET that must have been measured.
+
+    Raises
+    ------
+    DataError
+        There is no sidecar, or it says that a network made the image, or no reference region.
+    """
+    sidecar = sidecar_path(path)
+    try:
+        facts: Any = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{sidecar} cannot be read ({error}), needed is a sidecar that tells measured PET "
+            "from synthetic and names its ReferenceRegion."
+        ) from error
+    facts = facts if isinstance(facts, dict) else {}
+    if facts.get("Synthetic"):
+        raise DataError(
+            f"{path} is named measured, but its sidecar says Synthetic: a network made it, and "
+            "no network may learn from it. Remove it."
+        )
+    if not (isinstance(region := facts.get("ReferenceRegion"), str) and region):
+        raise DataError(
+            f"{sidecar} names no ReferenceRegion, needed is the region whose mean is SUVr 1."
+        )
+    return region
+
+
+def _one_reference(tracer: str, found: Mapping[str, Sequence[str]]) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    regions = "; ".join(f"{region} ({_some(labels)})" for region, labels in found.items())
+    raise DataError(
+        f"the measured PET of {tracer} was divided by different reference regions: {regions}. "
+        "Needed is one scale for all targets; quantify the sessions again with one region "
+        f"(--ref-region {tracer}=NAME), or leave some out."
+    )
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f", ... ({len(labels)} in all)" if len(labels) > SHOWN else ""
+    return ", ".join(labels[:SHOWN]) + more
+
+
+def _nothing(where: _Where) -> str:
+    return (
+        f"{where.root}: no session has T1w, brain mask and measured PET of "
+        f"{', '.join(where.tracers)} in space-{where.space}_res-{where.resolution} on the "
+        "network's grid. Run relad-bids with a checkpoint of that grid on data with PET. Lacking:"
+    )
