@@ -12,6 +12,7 @@ NETWORK = {
     "n_residual_units": 1,
     "norm_groups": 4,
 }
+AUTOENCODER = {"channels": [4, 4, 4], "n_residual_units": 1, "norm_groups": 2}
 CRITIC = {"critic_channels": 4}
 
 KINDS = {
@@ -19,9 +20,23 @@ KINDS = {
     "ridge": (REGIONAL, {}, None),
     "unet": ({**REGIONAL, "channels": [4, 6], "n_residual_units": 1}, {}, None),
     "pix2pix": ({**REGIONAL, "channels": [4, 6], "n_residual_units": 1}, CRITIC, None),
+    "cyclegan": ({**REGIONAL, "channels": [4, 6], "n_residual_units": 1}, CRITIC, None),
     "ddpm": ({**REGIONAL, **NETWORK}, {}, None),
     "ficd": ({**REGIONAL, **NETWORK}, {}, None),
+    "ddgan": (
+        {**REGIONAL, **NETWORK},
+        {**CRITIC, "penalty_every": 2},
+        {
+            "name": "vp", "n_steps": 3, "beta_min": 0.1, "beta_max": 20.0,
+            "zero_terminal_snr": False, "prediction": "sample", "clip": True,
+        },
+    ),
     "rela": ({**REGIONAL, **NETWORK}, CRITIC, None),
+    "rela-latent": (
+        {**REGIONAL, **NETWORK, "autoencoder": AUTOENCODER},
+        {**CRITIC, "autoencoder_steps": 1},
+        None,
+    ),
     "rela-published": (
         {**NETWORK, "n_sequences": 2, "n_tracer_classes": 3},
         {"adversarial_from": 1},

@@ -7,11 +7,14 @@ from typing import Any
 
 from relad_bids.errors import CheckpointError
 from relad_bids.model.base import Model
+from relad_bids.model.cyclegan import CycleGAN
+from relad_bids.model.ddgan import DDGAN
 from relad_bids.model.ddpm import DDPM, FICD
 from relad_bids.model.mean import TrainingMean
 from relad_bids.model.networks import PosteriorMeanUNet
 from relad_bids.model.pix2pix import Pix2Pix
 from relad_bids.model.rela import RelA
+from relad_bids.model.rela_latent import RelALatent
 from relad_bids.model.rela_published import RelAPublished
 from relad_bids.model.ridge import Ridge
 
@@ -20,9 +23,12 @@ KINDS: dict[str, type[Model]] = {
     "ridge": Ridge,
     "unet": PosteriorMeanUNet,
     "pix2pix": Pix2Pix,
+    "cyclegan": CycleGAN,
     "ddpm": DDPM,
     "ficd": FICD,
+    "ddgan": DDGAN,
     "rela": RelA,
+    "rela-latent": RelALatent,
     "rela-published": RelAPublished,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,9 +119,11 @@ def build_schedule(settings: Mapping[str, Any]) -> Schedule:
     settings
         ``name`` (a key of ``BETAS``), ``n_steps`` T, ``beta_start`` and ``beta_end`` (noise
         variance added by the first and last step; not for ``cosine``, whose betas follow from
-        T), ``zero_terminal_snr`` (whether the last timestep is rescaled to pure noise),
-        ``prediction`` and ``clip`` as in :class:`Schedule`. All of them: a schedule that
-        differs from that of the training ruins every image and raises no error.
+        T), ``beta_min`` and ``beta_max`` (in their place for ``vp``: rates per unit of time,
+        of which there is one, whatever T), ``zero_terminal_snr`` (whether the last timestep is
+        rescaled to pure noise), ``prediction`` and ``clip`` as in :class:`Schedule`. All of
+        them: a schedule that differs from that of the training ruins every image and raises no
+        error.
 
     Raises
     ------
@@ -173,11 +176,24 @@ def _cosine(settings: Mapping[str, Any]) -> Tensor:
     return (1 - signal[1:] / signal[:-1]).clamp_max(0.999)
 
 
+def _vp(settings: Mapping[str, Any]) -> Tensor:
+    """A rate that rises from ``beta_min`` to ``beta_max``, integrated over each of T equal steps.
+
+    The variance-preserving process of Song et al. 2021 (score SDE, appendix C) as Xiao et al. 2022
+    cut it: however few the steps, their levels are those of one process in continuous time.
+    """
+    low, high = settings["beta_min"], settings["beta_max"]
+    time = torch.linspace(0, 1, settings["n_steps"] + 1, dtype=torch.float64)
+    added = low * time + (high - low) * time.square() / 2
+    return -torch.expm1(-added.diff())
+
+
 BETAS: dict[str, Callable[[Mapping[str, Any]], Tensor]] = {
     "scaled_linear": _scaled_linear,
     "scaled_linear_float32": _scaled_linear_float32,
     "linear": _linear,
     "cosine": _cosine,
+    "vp": _vp,
 }
 """Name of a schedule -> its noise variances (T,), one per step, in the precision it is made in."""
 
@@ -197,6 +213,10 @@ def _is_beta(value: Any) -> bool:
     return isinstance(value, float) and 0 < value < 1
 
 
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value is not True and 0 < value < math.inf
+
+
 _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda value: value in tuple(BETAS), f"one of {', '.join(BETAS)}"),
     "n_steps": (
@@ -205,6 +225,8 @@ _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "beta_start": (_is_beta, "a number above 0 and below 1"),
     "beta_end": (_is_beta, "a number above 0 and below 1"),
+    "beta_min": (_is_rate, "a finite number above 0"),
+    "beta_max": (_is_rate, "a finite number above 0"),
     "zero_terminal_snr": (lambda value: isinstance(value, bool), "true or false"),
     "prediction": (lambda value: value in PREDICTIONS, f"one of {', '.join(PREDICTIONS)}"),
     "clip": (lambda value: isinstance(value, bool), "true or false"),
@@ -213,9 +235,9 @@ _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _problems(settings: Mapping[str, Any]) -> list[str]:
-    known = dict(_NEEDS)
-    if settings.get("name") == "cosine":
-        del known["beta_start"], known["beta_end"]
+    name = str(settings.get("name"))
+    own = {"cosine": (), "vp": ("beta_min", "beta_max")}.get(name, ("beta_start", "beta_end"))
+    known = {key: need for key, need in _NEEDS.items() if key in own or "beta" not in key}
     found = [
         f"{problem}: {', '.join(sorted(keys))}; a schedule named {settings.get('name')!r} takes "
         f"{', '.join(known)}"

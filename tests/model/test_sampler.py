@@ -28,10 +28,11 @@ IDS = [name + "-zero" * zero for name, zero in KINDS]
 def build(name="scaled_linear", zero=False, *, n_steps=1000, prediction="sample", clip=False):
     """A schedule in use; with another number of timesteps the same one, cut otherwise."""
     betas = {"beta_start": 0.5 / n_steps, "beta_end": 19.5 / n_steps}
+    betas = {"cosine": {}, "vp": {"beta_min": 0.1, "beta_max": 20.0}}.get(name, betas)
     return build_schedule(
         {
             "name": name, "n_steps": n_steps, "zero_terminal_snr": zero,
-            "prediction": prediction, "clip": clip, **({} if name == "cosine" else betas),
+            "prediction": prediction, "clip": clip, **betas,
         }
     )  # fmt: skip
 

@@ -13,6 +13,9 @@ PUBLISHED = {
     "name": "scaled_linear", "n_steps": 1000, "beta_start": 5e-4, "beta_end": 1.95e-2,
     "zero_terminal_snr": False, "prediction": "epsilon", "clip": True,
 }  # fmt: skip
+BETA_RANGE = ("beta_start", "beta_end")
+RATES = {"cosine": {}, "vp": {"beta_min": 0.1, "beta_max": 20}}
+"""What these take in place of the range."""
 MONAI_NAMES = {
     "scaled_linear": "scaled_linear_beta",
     "scaled_linear_float32": "scaled_linear_beta",
@@ -24,10 +27,11 @@ FLOAT32 = 1.2e-7
 
 
 def settings(**changes):
-    """Those of the published model with some changed; ``cosine`` takes no betas."""
+    """Those of the published model with some changed, and with the betas that the name takes."""
     made = {**PUBLISHED, **changes}
-    if made["name"] == "cosine":
-        made = {key: value for key, value in made.items() if not key.startswith("beta")}
+    if made["name"] in RATES:
+        made = {key: value for key, value in made.items() if key not in BETA_RANGE}
+        made = {**RATES[made["name"]], **made}
     return made
 
 
@@ -88,7 +92,28 @@ def test_cosine_in_closed_form():
     assert kept[-1] / kept[-2] == pytest.approx(0.001, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", BETAS)
+@pytest.mark.parametrize("n_steps", [4, 1000])
+def test_vp_in_closed_form(n_steps):
+    """The integral of the rate up to each step's end, whatever the number of steps."""
+    kept = build(name="vp", n_steps=n_steps).alphas_cumprod
+    ends = [(t + 1) / n_steps for t in range(n_steps)]
+    expected = [math.exp(-0.1 * end - 19.9 / 2 * end**2) for end in ends]
+    # A thousand products in float64.
+    torch.testing.assert_close(
+        kept, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0
+    )
+
+
+def test_vp_is_cut_as_published():
+    """The betas of Xiao et al. 2022, their formula for step t of 1 to T; three digits by hand."""
+    made = build(name="vp", n_steps=4)
+    for t, by_hand in zip((1, 2, 3, 4), (0.476, 0.849, 0.956, 0.987), strict=True):
+        published = 1 - math.exp(-0.1 / 4 - 0.5 * 19.9 * (2 * t - 1) / 4**2)
+        assert made.beta(t - 1) == pytest.approx(published, rel=1e-12)
+        assert made.beta(t - 1) == pytest.approx(by_hand, abs=5e-4)
+
+
+@pytest.mark.parametrize("name", MONAI_NAMES)
 def test_levels_are_those_of_monai(name):
     betas = {} if name == "cosine" else {"beta_start": 5e-4, "beta_end": 1.95e-2}
     expected = DDPMScheduler(1000, schedule=MONAI_NAMES[name], **betas).alphas_cumprod
@@ -279,7 +304,8 @@ def test_every_bad_value_is_named():
             zero_terminal_snr=1, prediction="noise", clip="no",
         )  # fmt: skip
     assert str(caught.value).splitlines()[1:] == [
-        "  name is 'sigmoid', must be one of scaled_linear, scaled_linear_float32, linear, cosine",
+        "  name is 'sigmoid', must be one of scaled_linear, scaled_linear_float32, linear, "
+        "cosine, vp",
         "  n_steps is True, must be a whole number of at least 2",
         "  beta_start is 0.0, must be a number above 0 and below 1",
         "  beta_end is 'high', must be a number above 0 and below 1",
@@ -301,6 +327,27 @@ def test_cosine_has_no_betas_to_set():
         ConfigError, match=r"unknown keys: beta_end, beta_start; a schedule named 'cosine' takes"
     ):
         build_schedule({**PUBLISHED, "name": "cosine"})
+
+
+def test_vp_has_rates_in_place_of_betas():
+    with pytest.raises(ConfigError, match=r"the noise schedule cannot be built") as caught:
+        build_schedule({**PUBLISHED, "name": "vp"})
+    found = str(caught.value)
+    assert "unknown keys: beta_end, beta_start; a schedule named 'vp' takes name, n_steps" in found
+    assert "missing keys: beta_max, beta_min; a schedule named 'vp' takes" in found
+
+
+@pytest.mark.parametrize("rate", [0, -1.0, True, "high", math.inf, math.nan])
+def test_a_rate_is_a_number_above_zero(rate):
+    with pytest.raises(ConfigError, match=r"beta_max is .*, must be a finite number above 0"):
+        build(name="vp", beta_max=rate)
+
+
+@pytest.mark.parametrize("rate", [1, 1e-3, 700.0])
+def test_a_rate_is_no_share(rate):
+    """It may be above 1, and a whole number; e^-700 is not far from the least float64."""
+    kept = build(name="vp", beta_min=rate, beta_max=rate).alphas_cumprod
+    assert kept[-1].item() == pytest.approx(math.exp(-rate), rel=1e-9, abs=0)
 
 
 def test_a_schedule_that_runs_out_of_signal():
