@@ -14,7 +14,7 @@ from relad_bids.model.ddpm import DIFFUSION
 from relad_bids.model.losses import Spread
 from relad_bids.model.noising import Draw
 from relad_bids.model.rela import RelA
-from relad_bids.model.rela_latent import WINDOW, LatentCritic
+from relad_bids.model.rela_latent import DETAIL, WINDOW, LatentCritic
 
 SHAPE = small_models.SHAPE
 CELLS = (4, 4, 3)
@@ -321,18 +321,27 @@ def test_outside_the_brain_nothing_is_learned(make):
 
 
 def test_every_voxel_of_a_cell_is_a_condition(make, batch):
-    """64 numbers of each image, in any order; what is added at the ends is background."""
+    """The mean of each image and 64 differences from it, in any order, with a gain."""
     made = make()
     m = normal(6, 1, *SHAPE)
     conditions = made._conditions(batch.mri, m)
-    assert conditions.shape == (6, 3 * 64 + 3, *CELLS)
+    assert conditions.shape == (6, 3 + 3 * 64 + 3, *CELLS)
     images = torch.cat([batch.mri, m], 1)
     for c in range(3):
-        found = conditions[0, 64 * c : 64 * (c + 1), 1, 2, 0]
-        assert torch.equal(found.sort()[0], images[0, c, 4:8, 8:12, 0:4].flatten().sort()[0])
-    last = conditions[:, :64, 3].flatten(2)
-    assert torch.equal((last == -1).float().mean(1) >= 0.75, torch.ones(6, 12, dtype=torch.bool))
+        cell = images[0, c, 4:8, 8:12, 0:4]
+        mean = conditions[0, c, 1, 2, 0]
+        assert mean.item() == pytest.approx(cell.mean().item(), abs=1e-6)
+        detail = conditions[0, 3 + 64 * c : 3 + 64 * (c + 1), 1, 2, 0]
+        voxels = mean + detail.sort()[0] / DETAIL
+        torch.testing.assert_close(voxels, cell.flatten().sort()[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(conditions[0, -3:, 3, 0, 2], torch.tensor([1.0, -1.0, 1.0]))
+
+
+def test_a_grid_is_completed_with_background(make, batch):
+    """13 voxels in cells of 4: one slice of the last four has the image, three are added."""
+    mean = make()._conditions(batch.mri, batch.mri[:, :1])[:, 0, 3, 1, 1]
+    last = batch.mri[:, 0, 12, 4:8, 4:8].mean((1, 2))
+    torch.testing.assert_close(mean, (last - 3) / 4)
 
 
 # Answers
