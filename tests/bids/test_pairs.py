@@ -293,7 +293,8 @@ def test_sessions_are_folders(derivatives):
         derivatives.pet(label, "11CPIB")
     for folder in ("sub-2/figures", "sub-2/log", "sub-04/figures", "sub-x y/anat", "logs"):
         (derivatives.root / folder).mkdir(parents=True)
-    (derivatives.root / "sub-2.html").touch()
+    for file in ("sub-2.html", "sub-05", "sub-2/ses-c"):
+        (derivatives.root / file).touch()
     found = derivatives.find(["pib"])
     labels = [pair.label for pair in found.pairs]
     assert labels == ["sub-03", "sub-03_ses-1", "sub-10", "sub-2_ses-a", "sub-2_ses-b"]

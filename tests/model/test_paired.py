@@ -1,6 +1,8 @@
 import gc
+import gzip
 import pickle
 import tracemalloc
+from dataclasses import replace
 
 import nibabel as nb
 import numpy as np
@@ -184,6 +186,27 @@ def test_a_file_that_cannot_be_read_is_named(write, content):
         pair.t1w.write_bytes(pair.t1w.read_bytes()[:-500] if content == "cut" else content)
     with pytest.raises(ImageError, match=r"01_t1w.nii.gz: cannot be read to its end \("):
         read(pair)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("text.nii", lambda plain: b"<html>" * 200),
+        (
+            "turned.nii",
+            lambda plain: plain[:252] + b"\1\0\0\0" + np.float32(9).tobytes() + plain[260:],
+        ),
+        ("packed.nii.gz", lambda plain: gzip.compress(plain)[:10] + b"\xff" * 200),
+        ("image.txt", lambda plain: plain),
+    ],
+)
+def test_damage_of_any_kind_is_named(write, name, damage):
+    """No NIfTI; a quaternion longer than 1; a block that gzip does not know; a foreign name."""
+    pair = write()
+    path = pair.mask.with_name(name)
+    path.write_bytes(damage(gzip.decompress(pair.mask.read_bytes())))
+    with pytest.raises(ImageError, match=rf"{name}: cannot be read to its end \(.*prepare the"):
+        read(replace(pair, mask=path))
 
 
 def test_scaled_integers_are_read_as_what_they_mean(write, images):

@@ -296,12 +296,10 @@ def test_rows_of_either_side():
 
 def test_groups_come_from_the_list_of_participants():
     """Two sessions of one participant, in an order of their own."""
-    table = pd.DataFrame(
-        {"participant_id": ["sub-2", "sub-1", "sub-2"], "pib": [True, False, True]}
-    )
+    table = people(3).assign(participant_id=["sub-2", "sub-2", "sub-1"], pib=[True, False, True])
     listed = pd.DataFrame({"participant_id": ["sub-1", "sub-2", "sub-3"], "family": list("xyz")})
     joined = join_groups(table, listed, ["family"])
-    assert joined["family"].tolist() == ["y", "x", "y"]
+    assert joined["family"].tolist() == ["y", "y", "x"]
     assert joined[table.columns].equals(table)
 
 
