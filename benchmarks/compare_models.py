@@ -30,10 +30,10 @@ from relad_bids.core.grid import Grid
 from relad_bids.core.intensity import MRIContract
 from relad_bids.model.base import Model
 from relad_bids.model.data import Cohort, collate, loader
-from relad_bids.model.losses import squares_of
-from relad_bids.model.mean import training_mean
+from relad_bids.model.learning.floor import training_mean
+from relad_bids.model.learning.losses import squares_of
+from relad_bids.model.learning.training import TrainConfig, skill, train
 from relad_bids.model.registry import build_model
-from relad_bids.model.training import TrainConfig, skill, train
 from relad_bids.phantom.template import template_head
 from relad_bids.tables import VOISet, tracers, voi_sets
 

@@ -20,10 +20,10 @@ from relad_bids.model.base import Model
 from relad_bids.model.card import Card, TracerOutput
 from relad_bids.model.checkpoint import save_checkpoint
 from relad_bids.model.data import Cohort, Sample, loader
-from relad_bids.model.mean import training_mean
-from relad_bids.model.recipe import Recipe, read_recipe
+from relad_bids.model.learning.floor import training_mean
+from relad_bids.model.learning.recipe import Recipe, read_recipe
+from relad_bids.model.learning.training import every_tracer, skill, train
 from relad_bids.model.registry import build_model
-from relad_bids.model.training import every_tracer, skill, train
 from relad_bids.phantom.latent import draw_subject
 from relad_bids.phantom.prepared import simulate_prepared
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from relad_bids.errors import UsageError
 from relad_bids.model.data import Batch
-from relad_bids.model.losses import Spread
-from relad_bids.model.regional import RegionalRegression
+from relad_bids.model.learning.losses import Spread
+from relad_bids.model.networks.regional import RegionalRegression
 
 
 @dataclass(frozen=True)

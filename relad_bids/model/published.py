@@ -22,9 +22,9 @@ from relad_bids.errors import CheckpointError, InputError
 from relad_bids.files import require_writable
 from relad_bids.model.card import Card, TracerOutput
 from relad_bids.model.checkpoint import save_checkpoint
-from relad_bids.model.critic import PublishedCritic
-from relad_bids.model.diffusion_unet import PUBLISHED, ConditionalDiffusionUNet
-from relad_bids.model.rela_published import RelAPublished
+from relad_bids.model.kinds.rela_published import RelAPublished
+from relad_bids.model.networks.critic import PublishedCritic
+from relad_bids.model.networks.diffusion_unet import PUBLISHED, ConditionalDiffusionUNet
 
 Part = Literal["generator", "discriminator"]
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from relad_bids.errors import CheckpointError
 from relad_bids.model.base import Model
-from relad_bids.model.cyclegan import CycleGAN
-from relad_bids.model.ddgan import DDGAN
-from relad_bids.model.ddpm import DDPM, FICD
-from relad_bids.model.mean import TrainingMean
-from relad_bids.model.networks import PosteriorMeanUNet
-from relad_bids.model.pix2pix import Pix2Pix
-from relad_bids.model.rela import RelA
-from relad_bids.model.rela_latent import RelALatent
-from relad_bids.model.rela_published import RelAPublished
-from relad_bids.model.ridge import Ridge
+from relad_bids.model.kinds.cyclegan import CycleGAN
+from relad_bids.model.kinds.ddgan import DDGAN
+from relad_bids.model.kinds.ddpm import DDPM, FICD
+from relad_bids.model.kinds.mean import TrainingMean
+from relad_bids.model.kinds.pix2pix import Pix2Pix
+from relad_bids.model.kinds.rela import RelA
+from relad_bids.model.kinds.rela_latent import RelALatent
+from relad_bids.model.kinds.rela_published import RelAPublished
+from relad_bids.model.kinds.ridge import Ridge
+from relad_bids.model.kinds.unet import PosteriorMeanUNet
 
 KINDS: dict[str, type[Model]] = {
     "mean": TrainingMean,

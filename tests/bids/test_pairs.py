@@ -8,7 +8,7 @@ from relad_bids.bids.outputs import PRODUCTS, product_path
 from relad_bids.bids.pairs import find_pairs
 from relad_bids.core.grid import Grid
 from relad_bids.errors import DataError, InputError
-from relad_bids.model.splits import k_fold
+from relad_bids.model.learning.splits import k_fold
 
 MNI = "space-MNI152NLin2009cAsym_res-9"
 GRID = Grid(shape=SHAPE, affine=np.array(AFFINE, dtype=float))

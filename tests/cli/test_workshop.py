@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from relad_bids.cli.workshop import main
 from relad_bids.model.checkpoint import load_checkpoint
-from relad_bids.model.diffusion_unet import PUBLISHED, ConditionalDiffusionUNet
+from relad_bids.model.networks.diffusion_unet import PUBLISHED, ConditionalDiffusionUNet
 from relad_bids.model.published import official_name
 from relad_bids.model.registry import KINDS
 

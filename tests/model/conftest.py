@@ -6,7 +6,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from relad_bids.model.data import Cohort, Sample
-from relad_bids.model.networks import PosteriorMeanUNet
+from relad_bids.model.kinds.unet import PosteriorMeanUNet
 
 SHAPE = (9, 12, 11)
 N_TRACERS = 2

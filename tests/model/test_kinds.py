@@ -10,8 +10,8 @@ from relad_bids.model.base import Model
 from relad_bids.model.card import Card, TracerOutput
 from relad_bids.model.checkpoint import load_checkpoint, save_checkpoint
 from relad_bids.model.data import Cohort, Sample
+from relad_bids.model.learning.training import TrainConfig, train
 from relad_bids.model.registry import KINDS, build_model
-from relad_bids.model.training import TrainConfig, train
 
 CLOSED = ("mean", "ridge")
 ONE_ANSWER = ("mean", "ridge", "unet", "pix2pix", "cyclegan")

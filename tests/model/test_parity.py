@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from relad_bids.model.adversarial import critic_loss, relativistic_generator_loss
 from relad_bids.model.checkpoint import load_checkpoint
+from relad_bids.model.learning.adversarial import critic_loss, relativistic_generator_loss
 from relad_bids.model.published import import_published, published_discriminator, read_official
 
 pytestmark = pytest.mark.real_data

@@ -11,8 +11,9 @@ import torch
 from relad_bids.errors import CheckpointError, InputError, OutputError
 from relad_bids.model import published
 from relad_bids.model.checkpoint import load_checkpoint, verify_checkpoint
-from relad_bids.model.critic import PublishedCritic
-from relad_bids.model.diffusion_unet import PUBLISHED, ConditionalDiffusionUNet
+from relad_bids.model.kinds.rela_published import RelAPublished
+from relad_bids.model.networks.critic import PublishedCritic
+from relad_bids.model.networks.diffusion_unet import PUBLISHED, ConditionalDiffusionUNet
 from relad_bids.model.published import (
     BLOBS,
     UNDECLARED_TSPO,
@@ -24,7 +25,6 @@ from relad_bids.model.published import (
     published_generator,
     read_official,
 )
-from relad_bids.model.rela_published import RelAPublished
 from relad_bids.tables import tracers
 
 TRUSTED = {"trust": True}

@@ -1,0 +1,1 @@
+"""Losses, closed-form fits, splits, recipes and the loop."""

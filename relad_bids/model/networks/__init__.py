@@ -1,0 +1,1 @@
+"""Networks from MONAI behind one call each, and the regional regression."""
