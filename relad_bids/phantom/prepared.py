@@ -27,6 +27,7 @@ from relad_bids.phantom.mri import (
     render,
 )
 from relad_bids.phantom.pet import (
+    Scanner,
     acquire,
     draw_scanner,
     paint,
@@ -66,6 +67,7 @@ def simulate_prepared(
     *,
     residual_mm: float = 1.0,
     tracers: Sequence[str] = TRACERS,
+    scanner: Scanner | None = None,
 ) -> Prepared:
     """Simulate one subject directly on the network grid in template space.
 
@@ -78,6 +80,9 @@ def simulate_prepared(
         place of the lesions. Another generator gives another session of the same person.
     residual_mm
         SD of what a registration leaves (each component); T1w, FLAIR and PET share it.
+    scanner
+        PET scanner in place of the one that the generator draws; anatomy, mask and true PET stay
+        the same. One with endless counts shows what noise takes away.
 
     Returns
     -------
@@ -90,7 +95,8 @@ def simulate_prepared(
     error_mm = _MASK_ERROR_MM * smooth_noise(grid, generator, sigma_mm=_MASK_PATCH_MM)
     mask = tissue.depth_mm + error_mm < 0
     labels = tissue.labels()
-    scanner = draw_scanner(generator)
+    drawn = draw_scanner(generator)
+    scanner = scanner or drawn
     pet = {}
     for tracer in tracers:
         noisy = acquire(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relad_bids.phantom.latent import draw_subject
-from relad_bids.phantom.pet import REFERENCE_LABELS, reference_mean
+from relad_bids.phantom.pet import REFERENCE_LABELS, Scanner, reference_mean
 from relad_bids.phantom.prepared import simulate_prepared
 from relad_bids.phantom.regions import TRACERS
 
@@ -43,6 +43,20 @@ def test_another_generator_is_another_session_of_the_same_person(subject, grid):
     assert not np.array_equal(first.t1w, second.t1w)
     both = first.mask & second.mask
     assert np.corrcoef(first.t1w[both], second.t1w[both])[0, 1] > 0.8
+
+
+def test_another_scanner_changes_the_noise_alone(subject, grid):
+    quiet = Scanner(fwhm_mm=6.0, counts=1e9, carbon=1.0)
+    usual = simulate_prepared(subject, grid, np.random.default_rng(4))
+    first, second = (
+        simulate_prepared(subject, grid, np.random.default_rng(4), scanner=scanner)
+        for scanner in (quiet, Scanner(fwhm_mm=6.0, counts=4e9, carbon=1.0))
+    )
+    np.testing.assert_array_equal(usual.mask, first.mask)
+    np.testing.assert_array_equal(usual.labels, first.labels)
+    # Counts of 1e9 leave 3e-5 of noise in a voxel before the blur; those of the scanner a tenth.
+    np.testing.assert_allclose(first.pet["pib"], second.pet["pib"], atol=2e-4)
+    assert np.abs(usual.pet["pib"] - first.pet["pib"])[usual.mask].mean() > 0.01
 
 
 def test_pathology_shows(network_grid):
