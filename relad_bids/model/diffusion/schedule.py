@@ -123,7 +123,7 @@ def build_schedule(settings: Mapping[str, Any]) -> Schedule:
         of which there is one, whatever T), ``zero_terminal_snr`` (whether the last timestep is
         rescaled to pure noise), ``prediction`` and ``clip`` as in :class:`Schedule`. All of
         them: a schedule that differs from that of the training ruins every image and raises no
-        error.
+        error. ``signal_sd``, 1 if not given, is the SD of what is diffused.
 
     Raises
     ------
@@ -134,10 +134,11 @@ def build_schedule(settings: Mapping[str, Any]) -> Schedule:
     if found:
         raise ConfigError("the noise schedule cannot be built:\n  " + "\n  ".join(found))
     betas = BETAS[settings["name"]](settings)
-    kept = torch.cumprod(1 - betas, 0).double()
+    kept = _for_sd(torch.cumprod(1 - betas, 0).double(), settings.get("signal_sd", 1.0))
     if settings["zero_terminal_snr"]:
         kept = _without_terminal_signal(kept)
-    rounded = betas.dtype == torch.float32 and not settings["zero_terminal_snr"]
+    as_rounded = not settings["zero_terminal_snr"] and settings.get("signal_sd", 1.0) == 1
+    rounded = betas.dtype == torch.float32 and as_rounded
     return Schedule(
         name=settings["name"],
         alphas_cumprod=kept,
@@ -198,6 +199,16 @@ BETAS: dict[str, Callable[[Mapping[str, Any]], Tensor]] = {
 """Name of a schedule -> its noise variances (T,), one per step, in the precision it is made in."""
 
 
+def _for_sd(kept: Tensor, sd: float) -> Tensor:
+    """Give data of SD ``sd`` the signal-to-noise ratios that were meant for data of SD 1.
+
+    Where a signal is small against the noise's unit, most timesteps are as good as pure noise.
+    The log-SNR is shifted by -2 ln(sd), as Hoogeboom et al. 2023 (simple diffusion, section 3.1)
+    shift it for larger images.
+    """
+    return kept if sd == 1 else kept / (kept + (1 - kept) * sd**2)
+
+
 def _without_terminal_signal(kept: Tensor) -> Tensor:
     """Shift and stretch the signal's level: first as it was, last 0; Lin et al. 2024, Alg. 1."""
     level = kept.sqrt()
@@ -227,6 +238,7 @@ _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "beta_end": (_is_beta, "a number above 0 and below 1"),
     "beta_min": (_is_rate, "a finite number above 0"),
     "beta_max": (_is_rate, "a finite number above 0"),
+    "signal_sd": (_is_rate, "a finite number above 0"),
     "zero_terminal_snr": (lambda value: isinstance(value, bool), "true or false"),
     "prediction": (lambda value: value in PREDICTIONS, f"one of {', '.join(PREDICTIONS)}"),
     "clip": (lambda value: isinstance(value, bool), "true or false"),
@@ -243,7 +255,7 @@ def _problems(settings: Mapping[str, Any]) -> list[str]:
         f"{', '.join(known)}"
         for problem, keys in (
             ("unknown keys", set(settings) - set(known)),
-            ("missing keys", set(known) - set(settings)),
+            ("missing keys", set(known) - set(settings) - {"signal_sd"}),
         )
         if keys
     ]

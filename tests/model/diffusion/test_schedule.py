@@ -104,6 +104,33 @@ def test_vp_in_closed_form(n_steps):
     )
 
 
+@pytest.mark.parametrize("name", BETAS)
+def test_data_of_another_sd_keep_their_signal_to_noise_ratio(name):
+    """Twenty times less signal gets twenty times less noise, step by step."""
+    plain, small = (build(name=name, **sd).log_snr() for sd in ({}, {"signal_sd": 0.05}))
+    # Near pure noise the level is rounded at 1e-16 of 1, and the first step's noise likewise.
+    torch.testing.assert_close(small, plain + 2 * math.log(20), rtol=0, atol=1e-6)
+    assert torch.equal(build(name=name, signal_sd=1).log_snr(), plain)
+
+
+def test_another_sd_keeps_pure_noise_at_the_end():
+    made = build(signal_sd=0.05, zero_terminal_snr=True, prediction="sample")
+    assert made.alphas_cumprod[-1] == 0
+    assert made.alphas_cumprod[0] == pytest.approx(1 - 5e-4 * 0.05**2, abs=1e-7)
+
+
+def test_rounded_betas_are_those_of_data_with_sd_1():
+    """The betas of another SD follow from its levels."""
+    assert build(name="scaled_linear_float32").betas is not None
+    assert build(name="scaled_linear_float32", signal_sd=0.5).betas is None
+
+
+@pytest.mark.parametrize("sd", [0, -0.1, True, "small", math.inf])
+def test_the_sd_is_a_number_above_zero(sd):
+    with pytest.raises(ConfigError, match=r"signal_sd is .*, must be a finite number above 0"):
+        build(signal_sd=sd)
+
+
 def test_vp_is_cut_as_published():
     """The betas of Xiao et al. 2022, their formula for step t of 1 to T; three digits by hand."""
     made = build(name="vp", n_steps=4)
