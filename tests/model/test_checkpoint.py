@@ -10,6 +10,7 @@ from relad_bids.errors import CheckpointError, InputError
 from relad_bids.model.checkpoint import (
     fingerprint,
     load_checkpoint,
+    round_weights,
     save_checkpoint,
     verify_checkpoint,
 )
@@ -44,6 +45,31 @@ def test_the_same_weights_have_the_same_label(tmp_path):
     other = save_checkpoint(tmp_path / "c", tiny_network(seed=4), tiny_card()).label
     assert len(labels) == 1
     assert other not in labels
+
+
+def test_rounded_weights_take_half_the_room_and_come_back_as_they_were(tmp_path):
+    network = tiny_network()
+    closed_form = {name: value.clone() for name, value in network.named_buffers()}
+    round_weights(network)
+    save_checkpoint(tmp_path / "a", network, tiny_card())
+    stored = load_file(tmp_path / "a" / "model.safetensors")
+    assert {stored[name].dtype for name, _ in network.named_parameters()} == {torch.float16}
+    loaded, _ = load_checkpoint(tmp_path / "a")
+    for name, value in loaded.state_dict().items():
+        assert value.dtype == network.state_dict()[name].dtype
+        assert torch.equal(value, network.state_dict()[name])
+    for name, value in closed_form.items():
+        assert torch.equal(dict(network.named_buffers())[name], value)
+
+
+def test_what_half_precision_cannot_hold_keeps_its_digits(tmp_path):
+    network = tiny_network()
+    with torch.no_grad():
+        network.gain.fill_(1 + 2**-12)  # halves are 2**-10 apart at 1
+    save_checkpoint(tmp_path / "a", network, tiny_card())
+    assert load_file(tmp_path / "a" / "model.safetensors")["gain"].dtype == torch.float32
+    loaded, _ = load_checkpoint(tmp_path / "a")
+    assert torch.equal(loaded.gain, network.gain)
 
 
 def test_saving_leaves_two_files(checkpoint):
