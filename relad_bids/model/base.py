@@ -7,15 +7,39 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from relad_bids.errors import UsageError
 from relad_bids.model.data import Batch
+from relad_bids.model.learning.chance import Chance
 from relad_bids.model.learning.losses import Spread
 from relad_bids.model.networks.regional import RegionalRegression
+
+
+class Descend(Protocol):
+    """Learn down a loss.
+
+    The batch may be a part of a step: other parts are on their way, here or in other processes.
+    Nothing moves before all are through, and then down the mean over all that they held.
+    """
+
+    def __call__(self, part: str, loss: Tensor, *, of: int, log: Mapping[str, Tensor]) -> None:
+        """Add a loss to those that a part of the model is to learn from in this step.
+
+        Parameters
+        ----------
+        part
+            A key of ``Model.parts``; nothing else of the model learns from the loss.
+        loss : ()
+        of
+            How many (participants, scans) the loss is the mean of: its weight beside the others.
+        log
+            What is worth a line in the log, by name: means of the same participants or scans.
+            What is in one part of a step and not in another counts as 0 there.
+        """
 
 
 @dataclass(frozen=True)
@@ -24,14 +48,16 @@ class Turn:
 
     step: int
     """Counted from 0."""
-    generator: torch.Generator
-    """Chance of this step, on the CPU: it depends on the seed and the step alone."""
+    chance: Chance
+    """One for each participant of the batch, by the seed, the step and their position in it."""
     spread: Spread
     """What the training mean leaves unexplained: the unit of the errors."""
     precision: Callable[[], AbstractContextManager[None]]
     """Around the calls of a network; losses and penalties are taken outside, in float32."""
-    descend: Callable[[str, Tensor], None]
-    """Take one optimiser step of a part (a key of ``Model.parts``) down a loss."""
+    descend: Descend
+    """Take one optimiser step of a part of the model down a loss."""
+    patch: int = 0
+    """Edge in voxels of the boxes to learn from; 0 is the whole grid."""
 
 
 class Model(nn.Module, ABC):
@@ -49,6 +75,8 @@ class Model(nn.Module, ABC):
     """``name``, ``steps`` and ``spacing`` of the walk from noise."""
     training_only: ClassVar[tuple[str, ...]] = ()
     """First words of the names of tensors that prediction does not need."""
+    learns_from_boxes: ClassVar[bool] = False
+    """Whether it can be shown boxes of its participants, see ``Turn.patch``."""
 
     @abstractmethod
     def prepare(self, batches: Iterable[Batch], *, missing_flair: float) -> Spread:
@@ -72,8 +100,8 @@ class Model(nn.Module, ABC):
         return {"network": self.parameters()}
 
     @abstractmethod
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
-        """Learn from a batch; return what is worth a line in the log, by name."""
+    def fit(self, batch: Batch, turn: Turn) -> None:
+        """Learn from a batch, in which somebody has a scan."""
 
     @abstractmethod
     def predict(
@@ -150,5 +178,5 @@ class ClosedForm(OneAnswer):
     def parts(self) -> Mapping[str, Iterable[nn.Parameter]]:
         return {}
 
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
-        return {}
+    def fit(self, batch: Batch, turn: Turn) -> None:
+        pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,10 +72,16 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def loader(cohort: Cohort, *, batch_size: int, workers: int) -> DataLoader:
     """Batches in the order of the cohort's indices: chance is in the indices, not in here."""
+    places = range(len(cohort))
+    starts = range(0, len(cohort), batch_size)
+    return load_groups(cohort, [places[a : a + batch_size] for a in starts], workers=workers)
+
+
+def load_groups(cohort: Cohort, groups: Iterable[Sequence[int]], *, workers: int) -> DataLoader:
+    """A batch of each group of places in the cohort, in this order; nobody else is read."""
     return DataLoader(
         cohort,
-        batch_size=batch_size,
-        shuffle=False,
+        batch_sampler=[list(group) for group in groups],
         num_workers=workers,
         collate_fn=collate,
         prefetch_factor=2 if workers else None,

@@ -29,7 +29,7 @@ def draw_samples(
     like : (1, 1, I, J, K)
         Shape and device of a draw.
     sampler
-        ``name``, ``spacing`` and ``steps`` of :func:`relad_bids.model.sampler.sample`.
+        ``name``, ``spacing`` and ``steps`` of :func:`relad_bids.model.diffusion.sampler.sample`.
     steps
         In place of the sampler's own number.
     generator

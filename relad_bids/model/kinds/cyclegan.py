@@ -40,6 +40,8 @@ class CycleGAN(PosteriorMeanUNet):
     """
 
     training_only = ("critic", "inverse")
+    # The way back ends in an MRI of which the regression must see all.
+    learns_from_boxes = False
 
     @dataclass(frozen=True, kw_only=True)
     class Objective:
@@ -95,10 +97,11 @@ class CycleGAN(PosteriorMeanUNet):
         """D_Y of PET (B, 1, I, J, K) or D_X of MRI (B, S, I, J, K): logits (B, 1, i, j, k)."""
         return self.critic[kind](image[:, :1], image[:, 1:], tracer)
 
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
+    def fit(self, batch: Batch, turn: Turn) -> None:
+        chance = turn.chance.of(batch.available.any(1))
         batch = batch.with_scans()
         even = torch.ones(batch.available.shape[1])
-        tracer = choose_tracer(batch.available, even, turn.generator)
+        tracer = choose_tracer(batch.available, even, chance)
         # To each one's PET the MRI of the one before; only who is alone gets their own.
         x_mask, y_mask = batch.mask.roll(1, 0), batch.mask
         x = torch.where(x_mask, batch.mri.roll(1, 0), BACKGROUND)
@@ -126,22 +129,22 @@ class CycleGAN(PosteriorMeanUNet):
                 + masked_mean((same_x - x)[:, :1].abs(), x_mask).mean()
             )
             loss = loss + self.objective.identity * identity
-        turn.descend("network", loss)
-        log = {"cycle": float(cycle.detach()), "adversarial": float(adversarial.detach())}
-        return log | self._teach(games, tracer, turn)
+        log = {"cycle": cycle, "adversarial": adversarial}
+        turn.descend("network", loss, of=len(tracer), log=log)
+        self._teach(games, tracer, turn)
 
     def _teach(
         self, games: Mapping[str, tuple[Tensor, Tensor]], tracer: Tensor, turn: Turn
-    ) -> dict[str, float]:
+    ) -> None:
         """Let both critics learn from the same images; tell whether they are alive."""
         logits = {
             kind: [self.judge(kind, image.detach(), tracer) for image in game]
             for kind, game in games.items()
         }
         losses = [(_square(real - 1) + _square(fake)) / 2 for real, fake in logits.values()]
-        turn.descend("critic", torch.stack(losses).sum())
-        margins = {k: float((real - fake).mean().detach()) for k, (real, fake) in logits.items()}
-        return {"margin": margins["pet"], "margin of MRI": margins["mri"]}
+        margins = {kind: (real - fake).mean() for kind, (real, fake) in logits.items()}
+        log = {"margin": margins["pet"], "margin of MRI": margins["mri"]}
+        turn.descend("critic", torch.stack(losses).sum(), of=len(tracer), log=log)
 
 
 def _square(error: Tensor) -> Tensor:

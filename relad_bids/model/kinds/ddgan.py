@@ -54,13 +54,13 @@ class DDGAN(Model):
     n_sequences, n_tracers
         MRI channels S, tracers R.
     diffusion
-        Settings of :func:`~relad_bids.model.schedule.build_schedule`; T is few.
+        Settings of :func:`~relad_bids.model.diffusion.schedule.build_schedule`; T is few.
     objective
         Fields of ``Objective``; a critic is built if they are given.
     sampler
         May say what it is anyway: ``ancestral`` over all T steps, ``trailing``.
     settings
-        Further settings of :class:`~relad_bids.model.ddpm.DDPM`.
+        Further settings of :class:`~relad_bids.model.kinds.ddpm.DDPM`.
 
     Raises
     ------
@@ -69,6 +69,7 @@ class DDGAN(Model):
     """
 
     stochastic = True
+    learns_from_boxes = True
     training_only = ("critic",)
 
     @dataclass(frozen=True, kw_only=True)
@@ -131,20 +132,21 @@ class DDGAN(Model):
     def linear_part(self) -> RegionalRegression:
         return self.denoiser.linear_part()
 
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
+    def fit(self, batch: Batch, turn: Turn) -> None:
         drawn = draw(
             batch,
             self.schedule,
             weight=self.denoiser.tracer_weight,
             share_at_end=0,
-            generator=turn.generator,
+            chance=turn.chance,
         )
-        m = self.denoiser.estimate(drawn.mri, drawn.tracer)
+        drawn, m, position = self.denoiser.look(drawn, turn)
         clean, _ = self.denoiser.clean(
-            drawn.noisy, m, drawn.mri, drawn.t, drawn.tracer, precision=turn.precision
-        )
+            drawn.noisy, m, drawn.mri, drawn.t, drawn.tracer,
+            position=position, precision=turn.precision,
+        )  # fmt: skip
         # The same noise in both: they differ as their clean images do, and by no other chance.
-        noise = torch.randn(drawn.pet.shape, generator=turn.generator).to(drawn.pet)
+        noise = drawn.chance.normal(drawn.pet)
         real, fake = (
             draw_posterior(drawn.noisy, x0, noise, self.schedule, drawn.t)
             for x0 in (drawn.pet, torch.where(drawn.mask, clean, BACKGROUND))
@@ -152,9 +154,10 @@ class DDGAN(Model):
         judge = self._judge(drawn)
         adversarial = softplus(-judge(fake)).mean()
         l1 = masked_mean((clean - drawn.pet).abs(), drawn.mask).mean()
-        turn.descend("network", adversarial + self.objective.l1 * l1)
-        log = {"l1": float(l1.detach()), "adversarial": float(adversarial.detach())}
-        return log | self._teach(judge, real, fake.detach(), turn)
+        log = {"l1": l1, "adversarial": adversarial}
+        loss = adversarial + self.objective.l1 * l1
+        turn.descend("network", loss, of=len(drawn.t), log=log)
+        self._teach(judge, real, fake.detach(), turn)
 
     def _judge(self, drawn: Draw) -> Critic:
         """D(., x_t, t) with MRI and tracer bound into it."""
@@ -162,17 +165,16 @@ class DDGAN(Model):
         kind = drawn.t * self.n_tracers + drawn.tracer
         return lambda x: self.critic(x, beside, kind)
 
-    def _teach(self, judge: Critic, real: Tensor, fake: Tensor, turn: Turn) -> dict[str, float]:
+    def _teach(self, judge: Critic, real: Tensor, fake: Tensor, turn: Turn) -> None:
         """Let the critic learn from the same images; tell whether it is alive."""
         on_real, on_fake = judge(real), judge(fake)
         loss = softplus(-on_real).mean() + softplus(on_fake).mean()
-        log = {"margin": float((on_real - on_fake).mean().detach())}
+        log = {"margin": (on_real - on_fake).mean()}
         if turn.step % self.objective.penalty_every == 0:
             r1 = gradient_penalty(judge, real, reduction="full")
             loss = loss + self.objective.gamma / 2 * r1
-            log["r1"] = float(r1.detach())
-        turn.descend("critic", loss)
-        return log
+            log["r1"] = r1
+        turn.descend("critic", loss, of=len(real), log=log)
 
     def predict(
         self,

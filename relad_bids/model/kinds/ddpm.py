@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from relad_bids.core.intensity import BACKGROUND
 from relad_bids.model.base import Model, Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.diffusion.draws import draw_samples
-from relad_bids.model.diffusion.noising import Draw, draw, of_tracer
+from relad_bids.model.diffusion.noising import Draw, crop_brain, draw, of_tracer
 from relad_bids.model.diffusion.schedule import build_schedule
 from relad_bids.model.learning.losses import Spread, masked_mean, squares_of
 from relad_bids.model.learning.regional_fit import fit_regional
@@ -24,12 +24,14 @@ from relad_bids.model.networks.regional import RegionalRegression
 
 DIFFUSION: Mapping[str, Any] = {
     "name": "cosine",
+    "signal_sd": 0.05,
     "n_steps": 1000,
     "zero_terminal_snr": True,
     "prediction": "sample",
     "clip": True,
 }
-"""Ends in pure noise, so that one pass from there is the posterior mean (method.md 4.2)."""
+"""Ends in pure noise, so that one pass from there is the posterior mean (method.md 4.2). PET
+varies by about 0.05 of the network's scale around the regression: there the noise levels lie."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,18 +65,20 @@ class DDPM(Model):
     Parameters
     ----------
     n_sequences, n_tracers, rank, shape
-        As in :class:`~relad_bids.model.regional.RegionalRegression`.
+        As in :class:`~relad_bids.model.networks.regional.RegionalRegression`.
     diffusion
-        Settings of :func:`~relad_bids.model.schedule.build_schedule`.
+        Settings of :func:`~relad_bids.model.diffusion.schedule.build_schedule`.
     objective
         Fields of the class's ``Objective``; only training looks at them.
     sampler
         ``name`` and ``spacing`` for more than one step.
     network
-        Further settings of :class:`~relad_bids.model.diffusion_unet.ConditionalDiffusionUNet`.
+        Further settings of
+        :class:`~relad_bids.model.networks.diffusion_unet.ConditionalDiffusionUNet`.
     """
 
     stochastic = True
+    learns_from_boxes = True
     Objective: type[DiffusionObjective] = DiffusionObjective
     sd: Tensor
     tracer_weight: Tensor
@@ -130,28 +134,52 @@ class DDPM(Model):
         t: Tensor,
         tracer: Tensor,
         *,
+        position: Tensor | None = None,
         precision: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> tuple[Tensor, Tensor]:
-        """Estimate of the clean PET (B, 1, I, J, K), not clamped; ``c_out`` (B, 1, 1, 1, 1)."""
+        """Estimate of the clean PET (B, 1, I, J, K), not clamped; ``c_out`` (B, 1, 1, 1, 1).
+
+        ``position`` (B, 3, I, J, K) is that of boxes; by default that of the whole grid.
+        """
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         s = self.sd[tracer].reshape(-1, 1, 1, 1, 1)
         spread = (alpha.square() * s.square() + sigma.square()).sqrt()
         deviation = x_t - alpha * m
-        conditions = torch.cat([mri, m, self.position.expand(len(mri), -1, -1, -1, -1)], 1)
+        if position is None:
+            position = self.position.expand(len(mri), -1, -1, -1, -1)
+        conditions = torch.cat([mri, m, position], 1)
         with precision():
             learned = self.network(deviation / spread, conditions, t, tracer)
         c_out = s * sigma / spread
         return m + s.square() * alpha / spread.square() * deviation + c_out * learned, c_out
 
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
-        drawn = self.draw(batch, turn)
-        m = self.estimate(drawn.mri, drawn.tracer)
+    def fit(self, batch: Batch, turn: Turn) -> None:
+        drawn, m, position = self.look(self.draw(batch, turn), turn)
         clean, c_out = self.clean(
-            drawn.noisy, m, drawn.mri, drawn.t, drawn.tracer, precision=turn.precision
-        )
+            drawn.noisy, m, drawn.mri, drawn.t, drawn.tracer,
+            position=position, precision=turn.precision,
+        )  # fmt: skip
         terms = self.terms(drawn, clean, c_out, turn)
-        turn.descend("network", torch.stack(list(terms.values())).sum())
-        return {name: float(value.detach()) for name, value in terms.items()}
+        loss = torch.stack(list(terms.values())).sum()
+        turn.descend("network", loss, of=len(drawn.t), log=terms)
+
+    def look(self, drawn: Draw, turn: Turn) -> tuple[Draw, Tensor, Tensor | None]:
+        """What is learned from, with the regression's estimate and, in boxes, the position.
+
+        Of the whole grid, or of a box for each participant; the regression sees all in any case.
+        """
+        m = self.estimate(drawn.mri, drawn.tracer)
+        if not turn.patch:
+            return drawn, m, None
+        images = [
+            drawn.mri, drawn.pet, drawn.mask, drawn.noise, drawn.noisy, m,
+            self.position.expand(len(m), -1, -1, -1, -1),
+        ]  # fmt: skip
+        mri, pet, mask, noise, noisy, m, position = crop_brain(
+            images, drawn.mask, edge=turn.patch, chance=drawn.chance
+        )
+        drawn = replace(drawn, mri=mri, pet=pet, mask=mask, noise=noise, noisy=noisy)
+        return drawn, m, position
 
     def draw(self, batch: Batch, turn: Turn) -> Draw:
         return draw(
@@ -159,7 +187,7 @@ class DDPM(Model):
             self.schedule,
             weight=self.tracer_weight,
             share_at_end=self.objective.share_at_end,
-            generator=turn.generator,
+            chance=turn.chance,
         )
 
     def terms(self, drawn: Draw, clean: Tensor, c_out: Tensor, turn: Turn) -> dict[str, Tensor]:

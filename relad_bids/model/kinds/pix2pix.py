@@ -48,26 +48,29 @@ class Pix2Pix(PosteriorMeanUNet):
             "critic": self.critic.parameters(),
         }
 
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
+    def fit(self, batch: Batch, turn: Turn) -> None:
+        chance = turn.chance.of(batch.available.any(1))
         batch = batch.with_scans()
         even = torch.ones(batch.available.shape[1])
-        tracer = choose_tracer(batch.available, even, turn.generator)
+        tracer = choose_tracer(batch.available, even, chance)
+        batch, start, position, _ = self.look(batch, chance, turn)
         real = torch.where(batch.mask, of_tracer(batch.pet, tracer), BACKGROUND)
         with turn.precision():
-            answer = self(batch.mri, tracer)
-        fake = torch.where(batch.mask, answer.float(), BACKGROUND)
+            answer = of_tracer(self.refine(batch.mri, start, position), tracer)
+        fake = torch.where(batch.mask, answer, BACKGROUND)
+
+        m, sd = of_tracer(start, tracer), turn.spread.voxel[tracer].sqrt()
 
         def judge(pet: Tensor) -> Tensor:
-            return self.critic(pet, batch.mri, tracer)
+            # In SD around the start, as the critic of ``rela``: else it hears nothing.
+            deviation = (pet - m) / sd.reshape(-1, 1, 1, 1, 1)
+            return self.critic(deviation * batch.mask, batch.mri, tracer)
 
         adversarial = (judge(fake) - 1).square().mean()
         l1 = masked_mean((fake - real).abs(), batch.mask).mean()
-        turn.descend("network", adversarial + self.objective.l1 * l1)
+        n = len(tracer)
+        log = {"l1": l1, "adversarial": adversarial}
+        turn.descend("network", adversarial + self.objective.l1 * l1, of=n, log=log)
         on_real, on_fake = judge(real), judge(fake.detach())
         critic = ((on_real - 1).square().mean() + on_fake.square().mean()) / 2
-        turn.descend("critic", critic)
-        return {
-            "l1": float(l1.detach()),
-            "adversarial": float(adversarial.detach()),
-            "margin": float((on_real.mean() - on_fake.mean()).detach()),
-        }
+        turn.descend("critic", critic, of=n, log={"margin": on_real.mean() - on_fake.mean()})

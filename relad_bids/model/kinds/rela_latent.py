@@ -24,7 +24,7 @@ from relad_bids.model.base import Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.diffusion.draws import draw_samples
 from relad_bids.model.diffusion.noising import Draw
-from relad_bids.model.kinds.ddpm import DIFFUSION
+from relad_bids.model.kinds.ddpm import DIFFUSION as DIFFUSION_OF_VOXELS
 from relad_bids.model.kinds.rela import RelA
 from relad_bids.model.learning.adversarial import Critic
 from relad_bids.model.learning.losses import masked_mean
@@ -34,6 +34,8 @@ from relad_bids.model.networks.diffusion_unet import ConditionalDiffusionUNet
 from relad_bids.model.networks.grids import pad_to_multiple, position_channels
 from relad_bids.model.networks.regional import cells
 
+DIFFUSION: Mapping[str, Any] = {**DIFFUSION_OF_VOXELS, "signal_sd": 1.0}
+"""As in voxels, but a latent has SD 1."""
 WINDOW = 50
 """Steps over which the latent's moments are averaged: some thousand cells in each."""
 DETAIL = 4.0
@@ -65,15 +67,16 @@ class RelALatent(RelA):
     Parameters
     ----------
     n_sequences, n_tracers, rank, shape, sampler
-        As in :class:`~relad_bids.model.ddpm.DDPM`.
+        As in :class:`~relad_bids.model.kinds.ddpm.DDPM`.
     autoencoder
-        Settings of :class:`~relad_bids.model.autoencoder.DeviationAutoencoder`.
+        Settings of :class:`~relad_bids.model.networks.autoencoder.DeviationAutoencoder`.
     diffusion
         As in ``DDPM``; ``clip`` is for the decoded PET, a latent has no bounds.
     objective
         Fields of ``Objective``; a critic is built if they are given.
     network
-        Further settings of :class:`~relad_bids.model.diffusion_unet.ConditionalDiffusionUNet`.
+        Further settings of
+        :class:`~relad_bids.model.networks.diffusion_unet.ConditionalDiffusionUNet`.
 
     Raises
     ------
@@ -93,6 +96,8 @@ class RelALatent(RelA):
         """Weight of the KL divergence in nats of an image, beside the mean L1 in SD."""
 
     objective: Objective
+    # What is encoded is the whole image, and the cells of a box would be other cells.
+    learns_from_boxes = False
 
     def __init__(
         self,
@@ -139,32 +144,33 @@ class RelALatent(RelA):
         network = [*self.autoencoder.parameters(), *self.network.parameters()]
         return {**super().parts(), "network": network}
 
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
+    def fit(self, batch: Batch, turn: Turn) -> None:
         if turn.step < self.objective.autoencoder_steps:
-            return self._fit_autoencoder(batch, turn)
-        return super().fit(batch, turn)
+            self._fit_autoencoder(batch, turn)
+        else:
+            super().fit(batch, turn)
 
-    def _fit_autoencoder(self, batch: Batch, turn: Turn) -> dict[str, float]:
+    def _fit_autoencoder(self, batch: Batch, turn: Turn) -> None:
         drawn = super().draw(batch, turn)
         deviation = self._deviation(drawn)
         with turn.precision():
             posterior = self.autoencoder.posterior(deviation, drawn.mask)
-            latent = posterior.draw(turn.generator)
+            latent = posterior.draw(drawn.chance)
             at_rest = self.autoencoder.at_rest(self.cells)
             decoded = self.autoencoder.decode(latent, drawn.mask, at_rest)
         l1 = masked_mean((decoded - deviation).abs(), drawn.mask).mean()
         kl = posterior.divergence()
-        turn.descend("network", l1 + self.objective.kl * kl)
+        log = {"decoded l1": l1, "kl": kl}
+        turn.descend("network", l1 + self.objective.kl * kl, of=len(drawn.t), log=log)
         self.autoencoder.measure(latent, posterior.inside, weight=1 / min(turn.step + 1, WINDOW))
-        return {"decoded l1": float(l1.detach()), "kl": float(kl.detach())}
 
     def draw(self, batch: Batch, turn: Turn) -> Draw:
         """Draw as in voxels, then encode: ``pet``, ``noise``, ``noisy``, ``mask`` are of cells."""
         drawn = super().draw(batch, turn)
         with torch.no_grad(), turn.precision():
             posterior = self.autoencoder.posterior(self._deviation(drawn), drawn.mask)
-        latent = self.autoencoder.to_units(posterior.draw(turn.generator), posterior.inside)
-        noise = torch.randn(latent.shape, generator=turn.generator).to(latent)
+        latent = self.autoencoder.to_units(posterior.draw(drawn.chance), posterior.inside)
+        noise = drawn.chance.normal(latent)
         noisy = self.schedule.add_noise(latent, noise, drawn.t)
         return replace(drawn, pet=latent, mask=posterior.inside, noise=noise, noisy=noisy)
 
@@ -181,9 +187,13 @@ class RelALatent(RelA):
         t: Tensor,
         tracer: Tensor,
         *,
+        position: Tensor | None = None,
         precision: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> tuple[Tensor, Tensor]:
-        """Estimate of the clean latent (B, Z, i, j, k), its SD without F; MRI and m of voxels."""
+        """Estimate of the clean latent (B, Z, i, j, k), its SD without F; MRI and m of voxels.
+
+        Always of the whole grid: there is no ``position`` of boxes.
+        """
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         with precision():
             learned = self.network(x_t, self._conditions(mri, m), t, tracer)
@@ -213,6 +223,9 @@ class RelALatent(RelA):
             size = masked_mean(error.abs(), drawn.mask).mean(1)[seen]
             terms["l1"] = self.objective.l1 * size.sum() / len(seen)
         return terms
+
+    def shown(self, pet: Tensor, m: Tensor, drawn: Draw) -> Tensor:
+        return torch.where(drawn.mask, pet, BACKGROUND)  # a latent is a deviation in SD
 
     def _judge(self, mri: Tensor, tracer: Tensor) -> Critic:
         edge = self.autoencoder.edge
@@ -264,7 +277,7 @@ class LatentDiffusionUNet(ConditionalDiffusionUNet):
     n_conditions
         Channels of what takes the place of the MRI.
     settings
-        The others of :class:`~relad_bids.model.diffusion_unet.ConditionalDiffusionUNet`.
+        The others of :class:`~relad_bids.model.networks.diffusion_unet.ConditionalDiffusionUNet`.
     """
 
     def __init__(self, *, n_channels: int, n_conditions: int, **settings: Any) -> None:
@@ -290,7 +303,7 @@ class LatentCritic(ConditionalCritic):
     n_channels
         Channels Z of the latent.
     n_sequences, n_tracers, channels
-        As in :class:`~relad_bids.model.critic.ConditionalCritic`.
+        As in :class:`~relad_bids.model.networks.critic.ConditionalCritic`.
     """
 
     def __init__(

@@ -71,10 +71,10 @@ class RelAPublished(Model):
         mean, _ = training_mean(batches)
         return spread_around(mean, batches)
 
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
+    def fit(self, batch: Batch, turn: Turn) -> None:
         every_scan_alike = torch.ones(batch.available.shape[1])
         drawn = draw(
-            batch, self.schedule, weight=every_scan_alike, share_at_end=0, generator=turn.generator
+            batch, self.schedule, weight=every_scan_alike, share_at_end=0, chance=turn.chance
         )
         with turn.precision():
             noise = self.network(drawn.noisy, drawn.mri, drawn.t, drawn.tracer)
@@ -84,14 +84,15 @@ class RelAPublished(Model):
         if plays:
             game = relativistic_generator_loss(self._judge(drawn.pet), self._judge(clean))
             terms["adversarial"] = self.objective.adversarial * game
-        turn.descend("network", torch.stack(list(terms.values())).sum())
-        log = {name: float(value.detach()) for name, value in terms.items()}
-        return log | (self._teach(drawn.pet, clean, turn) if plays else {})
+        loss = torch.stack(list(terms.values())).sum()
+        turn.descend("network", loss, of=len(drawn.t), log=terms)
+        if plays:
+            self._teach(drawn.pet, clean, turn)
 
     def _judge(self, pet: Tensor) -> Tensor:
         return self.critic(pet, pet, torch.empty(0))
 
-    def _teach(self, real: Tensor, fake: Tensor, turn: Turn) -> dict[str, float]:
+    def _teach(self, real: Tensor, fake: Tensor, turn: Turn) -> None:
         game = critic_loss(
             self._judge,
             real,
@@ -100,8 +101,8 @@ class RelAPublished(Model):
             reduction=self.objective.reduction,
             alone=True,
         )
-        turn.descend("critic", self.objective.adversarial * game.loss)
-        return {"margin": float(game.margin), "r1": float(game.r1), "r2": float(game.r2)}
+        log = {"margin": game.margin, "r1": game.r1, "r2": game.r2}
+        turn.descend("critic", self.objective.adversarial * game.loss, of=len(real), log=log)
 
     def predict(
         self,

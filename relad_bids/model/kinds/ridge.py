@@ -17,7 +17,7 @@ from relad_bids.model.networks.regional import RegionalRegression
 class Ridge(ClosedForm):
     """What is linear in regional MRI means: the floor that a network must beat.
 
-    Takes the settings of :class:`~relad_bids.model.regional.RegionalRegression`.
+    Takes the settings of :class:`~relad_bids.model.networks.regional.RegionalRegression`.
     """
 
     def __init__(self, **settings: Any) -> None:

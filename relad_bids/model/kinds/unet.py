@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from relad_bids.model.base import OneAnswer, Turn
 from relad_bids.model.data import Batch
+from relad_bids.model.diffusion.noising import crop_brain, of_tracer
+from relad_bids.model.learning.chance import Chance
 from relad_bids.model.learning.losses import Spread, relative_error
 from relad_bids.model.learning.regional_fit import fit_regional
 from relad_bids.model.networks.grids import pad_to_multiple, position_channels
@@ -24,9 +26,9 @@ class PosteriorMeanUNet(OneAnswer):
     channels; the trunk is shared, so a tracer with few scans learns from the others.
 
     The network starts from what a regression on regional means says
-    (:class:`~relad_bids.model.regional.RegionalRegression`) and learns what the MRI says beyond
-    it. That start and the voxel's position enter as more channels: in template space both have
-    meaning.
+    (:class:`~relad_bids.model.networks.regional.RegionalRegression`) and learns what the MRI says
+    beyond it. That start and the voxel's position enter as more channels: in template space both
+    have meaning.
 
     Parameters
     ----------
@@ -44,6 +46,7 @@ class PosteriorMeanUNet(OneAnswer):
         (I, J, K) of the grid; the input is padded to multiples of ``2**(levels - 1)``.
     """
 
+    learns_from_boxes = True
     position: Tensor
 
     def __init__(
@@ -80,13 +83,16 @@ class PosteriorMeanUNet(OneAnswer):
     def forward_all(self, mri: Tensor) -> Tensor:
         """MRI (B, S, I, J, K) in [-1, 1] -> every tracer (B, R, I, J, K) in [-1, 1]."""
         position = self.position.expand(len(mri), -1, -1, -1, -1)
-        start = self.start(mri)
+        return self.refine(mri, self.start(mri), position)
+
+    def refine(self, mri: Tensor, start: Tensor, position: Tensor) -> Tensor:
+        """Add what the MRI says beyond the regression's start; all of the grid, or boxes of it."""
         x, crop = pad_to_multiple(torch.cat([mri, position.to(mri), start], 1), self.multiple)
         return start + self.gain * self.unet(x)[(..., *crop)].float()
 
     def forward(self, mri: Tensor, tracer: Tensor) -> Tensor:
         """MRI (B, S, I, J, K) and tracer index (B,) int64 -> PET (B, 1, I, J, K) in [-1, 1]."""
-        return self.forward_all(mri)[torch.arange(len(mri)), tracer][:, None]
+        return of_tracer(self.forward_all(mri), tracer)
 
     def prepare(self, batches: Iterable[Batch], *, missing_flair: float) -> Spread:
         return fit_regional(self.start, batches, missing_flair=missing_flair)
@@ -94,16 +100,32 @@ class PosteriorMeanUNet(OneAnswer):
     def linear_part(self) -> RegionalRegression:
         return self.start
 
-    def fit(self, batch: Batch, turn: Turn) -> dict[str, float]:
+    def fit(self, batch: Batch, turn: Turn) -> None:
         """Squared error in voxels and in coarse cells: the posterior mean has the least."""
+        batch, start, position, prior = self.look(batch, turn.chance, turn)
         with turn.precision():
-            answer = self.forward_all(batch.mri)
+            answer = self.refine(batch.mri, start, position)
         loss = relative_error(answer, batch, turn.spread)
-        turn.descend("network", loss)
         # Some participants are far from the mean: only both on the same ones tell anything.
-        with torch.no_grad():
-            floor = relative_error(self.start.prior.expand_as(batch.pet), batch, turn.spread)
-        return {"error": float(loss.detach()), "mean's": float(floor)}
+        log = {"error": loss, "mean's": relative_error(prior, batch, turn.spread)}
+        turn.descend("network", loss, of=int(batch.available.sum()), log=log)
+
+    def look(
+        self, batch: Batch, chance: Chance, turn: Turn
+    ) -> tuple[Batch, Tensor, Tensor, Tensor]:
+        """What is learned from: images, the regression's start, position and training mean.
+
+        Of the whole grid, or of a box for each participant; the regression sees all in any case.
+        """
+        known = (self.position, self.start.prior[None])
+        images = [
+            batch.mri, batch.pet, batch.mask, self.start(batch.mri),
+            *(image.expand(len(batch.mri), -1, -1, -1, -1) for image in known),
+        ]  # fmt: skip
+        mri, pet, mask, start, position, prior = crop_brain(
+            images, batch.mask, edge=turn.patch, chance=chance
+        )
+        return Batch(mri, pet, batch.available, mask), start, position, prior
 
     def answer(self, mri: Tensor, tracer: int) -> Tensor:
         return self(mri, torch.full((len(mri),), tracer, device=mri.device))

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from relad_bids.core.intensity import BACKGROUND
 from relad_bids.errors import ConfigError
+from relad_bids.model.learning.chance import Chance
 from relad_bids.model.networks.grids import pad_to_multiple
 from relad_bids.model.networks.regional import cell_means
 
@@ -29,10 +30,9 @@ class Posterior:
     inside: Tensor
     """(B, 1, i, j, k) bool, the cells that hold any brain."""
 
-    def draw(self, generator: torch.Generator) -> Tensor:
+    def draw(self, chance: Chance) -> Tensor:
         """One latent of each image, (B, Z, i, j, k)."""
-        noise = torch.randn(self.mean.shape, generator=generator).to(self.mean)
-        return torch.cat([self.level, self.mean + self.sd * noise], 1)
+        return torch.cat([self.level, self.mean + self.sd * chance.normal(self.mean)], 1)
 
     def divergence(self) -> Tensor:
         """KL(posterior || standard normal) in nats of one image, () float32."""

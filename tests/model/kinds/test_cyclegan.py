@@ -1,17 +1,15 @@
 """Round trips on a hand-made step: who meets whom, what is minimised, and by whom."""
 
 import math
-from contextlib import nullcontext
 
 import pytest
 import small_models
 import torch
 from torch import nn
+from toy_turns import Ear, a_turn
 
-from relad_bids.model.base import Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.kinds.cyclegan import CycleGAN
-from relad_bids.model.learning.losses import Spread
 
 SHAPE = (12, 14, 13)
 """Sides that are no multiples of 4: images are padded and cropped back."""
@@ -80,17 +78,9 @@ def toy(**objective):
 
 
 def run(made, batch, *, watch=lambda part, loss: None):
-    losses = {}
-
-    def descend(part, loss):
-        made.zero_grad()
-        loss.backward()
-        losses[part] = loss.item()
-        watch(part, loss)
-
-    spread = Spread(torch.ones(2), torch.ones(2))
-    turn = Turn(0, torch.Generator().manual_seed(4), spread, nullcontext, descend)
-    return losses, made.fit(batch, turn)
+    ear = Ear(made, watch)
+    made.fit(batch, a_turn(len(batch.mri), ear))
+    return ear.losses, ear.log
 
 
 def participants(batch, tracers):

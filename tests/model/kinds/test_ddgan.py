@@ -1,7 +1,6 @@
 """The game on hand-made steps: what is drawn, who judges it, what is minimised, how it walks."""
 
 import math
-from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -9,15 +8,15 @@ import small_models
 import torch
 from torch import nn
 from torch.nn.functional import softplus
+from toy_turns import Ear, a_turn
 
 from relad_bids.errors import ConfigError, UsageError
-from relad_bids.model.base import Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.diffusion.noising import draw
 from relad_bids.model.diffusion.sampler import sample
 from relad_bids.model.diffusion.schedule import build_schedule
 from relad_bids.model.kinds.ddgan import DDGAN, DIFFUSION, draw_posterior
-from relad_bids.model.learning.losses import Spread
+from relad_bids.model.learning.chance import Chance
 
 SHAPE = (12, 14, 13)
 S = (0.2, 0.05)
@@ -25,6 +24,8 @@ S = (0.2, 0.05)
 LEVEL = 0.3
 T = 3
 """Steps of the small model."""
+SEED = 0
+"""One by which five participants draw all of them."""
 
 
 class Constant(nn.Module):
@@ -69,18 +70,10 @@ def model(**objective):
     return made
 
 
-def run(made, batch, *, step=0, seed=4, watch=lambda part, loss: None):
-    losses = {}
-
-    def descend(part, loss):
-        made.zero_grad()
-        loss.backward()
-        losses[part] = loss.item()
-        watch(part, loss)
-
-    spread = Spread(torch.ones(2), torch.ones(2))
-    turn = Turn(step, torch.Generator().manual_seed(seed), spread, nullcontext, descend)
-    return losses, made.fit(batch, turn)
+def run(made, batch, *, step=0, seed=SEED, watch=lambda part, loss: None):
+    ear = Ear(made, watch)
+    made.fit(batch, a_turn(5, ear, step=step, seed=seed))
+    return ear.losses, ear.log
 
 
 def betas(schedule):
@@ -114,11 +107,11 @@ def test_the_losses_of_a_hand_made_step(batch, step, weights):
     """One participant after the other in float64; the penalty at every second step."""
     made = model(**weights)
     losses, log = run(made, batch, step=step)
-    generator = torch.Generator().manual_seed(4)
     drawn = draw(
-        batch, made.schedule, weight=torch.ones(2), share_at_end=0, generator=generator
+        batch, made.schedule, weight=torch.ones(2), share_at_end=0,
+        chance=Chance.of_step(seed=SEED, step=0, positions=range(5)),
     )  # fmt: skip
-    noise = torch.randn(drawn.pet.shape, generator=generator).double()
+    noise = drawn.chance.normal(drawn.pet).double()
     assert set(drawn.t.tolist()) == {0, 1, 2}  # all that there are
     sides = {"l1": [], "real": [], "fake": [], "r1": []}
     for b in range(5):
@@ -252,7 +245,7 @@ def test_the_critic_is_told_where_it_stands(batch):
     run(made, batch)
     drawn = draw(
         batch, made.schedule, weight=torch.ones(2), share_at_end=0,
-        generator=torch.Generator().manual_seed(4),
+        chance=Chance.of_step(seed=SEED, step=0, positions=range(5)),
     )  # fmt: skip
     assert len(made.critic.seen) == 4  # the fake for the network, both for the critic, R1
     for _, beside, kind in made.critic.seen:

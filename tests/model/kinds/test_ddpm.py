@@ -1,17 +1,20 @@
-from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import small_models as kinds
 import torch
+from toy_turns import Ear, a_turn
 
-from relad_bids.model.base import Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.diffusion.noising import Draw, choose_tracer, draw
+from relad_bids.model.learning.chance import Chance
 from relad_bids.model.learning.losses import Spread
 
 SHAPE = kinds.SHAPE
 S = (0.2, 0.05)
 """SD of the residual of both tracers."""
+NOBODYS = Chance([])
+"""For losses, which draw nothing."""
 
 
 @pytest.fixture
@@ -41,12 +44,9 @@ def gaussian_batch(model, mri, n=8, seed=5):
     return Batch(mri, pet, torch.ones(n, 2, dtype=torch.bool), mask)
 
 
-def turn(losses):
+def turn(descend):
     spread = Spread(torch.tensor(S).square(), torch.tensor(S).square() / 64)
-    return Turn(
-        0, torch.Generator().manual_seed(8), spread, nullcontext,
-        lambda part, loss: losses.append((part, loss)),
-    )  # fmt: skip
+    return replace(a_turn(32, descend, seed=8), spread=spread)
 
 
 @pytest.mark.parametrize("t", [0, 10, 400, 900, 999])
@@ -98,14 +98,14 @@ def test_a_silent_network_has_the_error_one(model, mri):
 
     96 images of 2184 voxels; t is drawn, so the only error is that of the mean square.
     """
-    losses = []
-    batch = gaussian_batch(model, mri, n=32)
-    log = model.fit(batch, turn(losses))
-    assert [part for part, _ in losses] == ["network"]
+    ear = Ear(model)
+    model.fit(gaussian_batch(model, mri, n=32), turn(ear))
+    log = ear.log
+    assert ear.losses.keys() == {"network"}
     assert log["voxel"] == pytest.approx(1, abs=4 * (2 / (32 * 2184)) ** 0.5)
     # White noise in 27 cells of at most 64 voxels; some are cut: within 25 % of 1.
     assert log["coarse"] == pytest.approx(1, rel=0.35)
-    assert losses[0][1].item() == pytest.approx(sum(log.values()), rel=1e-5)
+    assert ear.losses["network"] == pytest.approx(sum(log.values()), rel=1e-5)
 
 
 def terms(model, mri, t, **objective):
@@ -116,11 +116,18 @@ def terms(model, mri, t, **objective):
     t = torch.tensor(t)
     noise = torch.randn(pet.shape, generator=torch.Generator().manual_seed(7))
     drawn = Draw(
-        batch.mri, pet, batch.mask, index, t, noise, model.schedule.add_noise(pet, noise, t)
+        batch.mri,
+        pet,
+        batch.mask,
+        index,
+        t,
+        noise,
+        model.schedule.add_noise(pet, noise, t),
+        NOBODYS,
     )
     m = model.estimate(drawn.mri, index)
     clean, c_out = model.clean(drawn.noisy, m, drawn.mri, t, index)
-    return model.terms(drawn, clean, c_out, turn([])), drawn, clean
+    return model.terms(drawn, clean, c_out, turn(None)), drawn, clean
 
 
 def test_l1_looks_only_where_the_clean_prediction_is_informed(model, mri):
@@ -140,10 +147,12 @@ def test_outside_the_brain_nothing_is_learned(model, mri):
     mask = drawn.mask.clone()
     mask[..., :6] = False
     spoilt = torch.where(mask, clean, 9.0)
-    drawn = Draw(drawn.mri, drawn.pet, mask, drawn.tracer, drawn.t, drawn.noise, drawn.noisy)
+    drawn = Draw(
+        drawn.mri, drawn.pet, mask, drawn.tracer, drawn.t, drawn.noise, drawn.noisy, NOBODYS
+    )
     c_out = torch.ones(2, 1, 1, 1, 1)
     one, other = (
-        model.terms(drawn, image, c_out, turn([]))
+        model.terms(drawn, image, c_out, turn(None))
         for image in (spoilt, torch.where(mask, clean, 0))
     )
     assert got.keys() == one.keys()
@@ -154,7 +163,9 @@ def test_the_tracer_is_drawn_among_those_there_are():
     available = torch.tensor([[True, False], [False, True], [True, True]])
     drawn = torch.stack(
         [
-            choose_tracer(available, torch.ones(2), torch.Generator().manual_seed(seed))
+            choose_tracer(
+                available, torch.ones(2), Chance.of_step(seed=seed, step=0, positions=range(3))
+            )
             for seed in range(200)
         ]
     )
@@ -168,7 +179,7 @@ def test_a_rare_tracer_is_drawn_as_often():
     """Everyone has the first, one in four the second: weights 1 and 4 make them even."""
     available = torch.tensor([[True, i % 4 == 0] for i in range(400)])
     weight = 1 / available.sum(0)
-    chosen = choose_tracer(available, weight, torch.Generator().manual_seed(0))
+    chosen = choose_tracer(available, weight, Chance.of_step(seed=0, step=0, positions=range(400)))
     # 100 people choose with odds 4 : 1; binomial SD 4.
     assert chosen.sum().item() == pytest.approx(80, abs=16)
 
@@ -181,7 +192,7 @@ def test_timesteps_cover_the_schedule_with_a_share_at_the_end(model, mri, share,
     )  # fmt: skip
     drawn = draw(
         batch, model.schedule, weight=torch.ones(2), share_at_end=share,
-        generator=torch.Generator().manual_seed(2),
+        chance=Chance.of_step(seed=2, step=0, positions=range(2000)),
     )  # fmt: skip
     at_end = (drawn.t == 999).float().mean().item()
     assert at_end == pytest.approx(expected, abs=0.04)  # four SD of 2000 draws
@@ -196,7 +207,7 @@ def test_participants_without_a_scan_are_left_out(model, mri):
     batch.available[1] = False
     drawn = draw(
         batch, model.schedule, weight=torch.ones(2), share_at_end=0.0,
-        generator=torch.Generator().manual_seed(2),
+        chance=Chance.of_step(seed=2, step=0, positions=range(3)),
     )  # fmt: skip
     assert len(drawn.pet) == 2
     expected = batch.pet[[0, 2]][torch.arange(2), drawn.tracer][:, None]

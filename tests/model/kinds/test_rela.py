@@ -1,14 +1,12 @@
-from contextlib import nullcontext
-
 import pytest
 import small_models
 import torch
 from torch.nn.functional import softplus
+from toy_turns import Ear, a_turn
 
-from relad_bids.model.base import Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.diffusion.noising import crop_alike
-from relad_bids.model.learning.losses import Spread
+from relad_bids.model.learning.chance import Chance
 
 SHAPE = small_models.SHAPE
 
@@ -35,17 +33,9 @@ def make():
 
 def run(made, batch, *, step=0, watch=lambda part, loss: None):
     """One step without an optimiser; the losses by part, and the log."""
-    losses = {}
-
-    def descend(part, loss):
-        made.zero_grad()
-        loss.backward()
-        losses[part] = loss.item()
-        watch(part, loss)
-
-    spread = Spread(torch.full((2,), 0.25), torch.full((2,), 0.25))
-    turn = Turn(step, torch.Generator().manual_seed(4), spread, nullcontext, descend)
-    return losses, made.fit(batch, turn)
+    ear = Ear(made, watch)
+    made.fit(batch, a_turn(6, ear, step=step, spread=0.25))
+    return ear.losses, ear.log
 
 
 def test_without_critic_and_l1_it_is_the_ddpm(make, batch):
@@ -73,7 +63,7 @@ def test_where_nothing_is_informed_nobody_judges(make, batch):
 
 
 def test_the_critic_sees_the_brain_and_its_conditions(make, batch):
-    """Outside the mask real and fake are both background: no border gives the fake away."""
+    """Deviations in SD, 0 outside the mask for real and fake: no border gives the fake away."""
     made, seen = make(informative=1.0), []
     judge = made.critic.forward
 
@@ -85,20 +75,23 @@ def test_the_critic_sees_the_brain_and_its_conditions(make, batch):
     run(made, batch)
     assert len(seen) == 6  # both for the network, both for the critic, R1, R2
     for pet, mri, tracer in seen:
-        assert torch.all(pet[~batch.mask] == -1)
+        assert torch.all(pet[~batch.mask] == 0)
         assert torch.equal(mri, batch.mri)
         assert torch.equal(tracer, seen[0][2])
     assert torch.equal(seen[0][0], seen[2][0])
     assert not torch.equal(seen[0][0], seen[1][0])
+    mine, tracer = torch.arange(6), seen[0][2]
+    real = batch.pet[mine, tracer][:, None]
+    m = made.regression(batch.mri)[mine, tracer][:, None]
+    expected = (real - m) / 0.5 * batch.mask
+    torch.testing.assert_close(seen[0][0], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_only_informed_timesteps_are_judged(make, batch):
     made, seen = make(informative=0.5, share_at_end=0.5), []
     judge = made.critic.forward
     made.critic.forward = lambda pet, mri, tracer: seen.append(len(pet)) or judge(pet, mri, tracer)
-    spread = Spread(torch.ones(2), torch.ones(2))
-    turn = Turn(0, torch.Generator().manual_seed(4), spread, nullcontext, lambda part, loss: None)
-    drawn = made.draw(batch, turn)
+    drawn = made.draw(batch, a_turn(6, None))
     n = int((drawn.t < 500).sum())
     assert 0 < n < 6
     run(made, batch)
@@ -175,6 +168,8 @@ def test_the_critic_judges_one_box_of_everything(make, batch):
 @pytest.mark.parametrize(("edge", "shape"), [(0, (4, 5, 6)), (3, (3, 3, 3)), (5, (4, 5, 5))])
 def test_boxes_never_leave_the_grid(edge, shape):
     image = torch.arange(2 * 120.0).reshape(2, 1, 4, 5, 6)
-    cut, mirrored = crop_alike([image, -image], edge=edge, generator=torch.Generator())
+    cut, mirrored = crop_alike(
+        [image, -image], edge=edge, chance=Chance.of_step(seed=0, step=0, positions=range(2))
+    )
     assert cut.shape == (2, 1, *shape)
     assert torch.equal(cut, -mirrored)

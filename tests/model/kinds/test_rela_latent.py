@@ -1,4 +1,3 @@
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -6,20 +5,22 @@ import pytest
 import small_models
 import torch
 from torch.nn.functional import avg_pool3d, pad
+from toy_turns import Ear, a_turn
 
 from relad_bids.errors import ConfigError
-from relad_bids.model.base import Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.diffusion.noising import Draw
 from relad_bids.model.kinds.ddpm import DIFFUSION
 from relad_bids.model.kinds.rela import RelA
 from relad_bids.model.kinds.rela_latent import DETAIL, WINDOW, LatentCritic
-from relad_bids.model.learning.losses import Spread
+from relad_bids.model.learning.chance import Chance
 
 SHAPE = small_models.SHAPE
 CELLS = (4, 4, 3)
 S = (0.2, 0.05)
 """SD of the residual of both tracers."""
+NOBODYS = Chance([])
+"""For losses, which draw nothing."""
 
 
 def normal(*shape, seed=3):
@@ -51,24 +52,25 @@ def batch():
     return Batch(mri, pet, torch.ones(6, 2, dtype=torch.bool), mask)
 
 
-def turn(step, descend=lambda part, loss: None, seed=4):
-    spread = Spread(torch.full((2,), 0.25), torch.full((2,), 0.25))
-    return Turn(step, torch.Generator().manual_seed(seed), spread, nullcontext, descend)
+turn = partial(a_turn, 6, spread=0.25)
 
 
 def run(made, batch, *, step):
     """One step without an optimiser: which weights each loss reaches, the losses, the log."""
-    reached, losses = {}, {}
+    reached = {}
 
-    def descend(part, loss):
-        made.zero_grad()
-        loss.backward()
+    def watch(part, loss):
         reached[part] = {
             name.partition(".")[0] for name, w in made.named_parameters() if w.grad is not None
         }
-        losses[part] = loss.item()
 
-    return reached, losses, made.fit(batch, turn(step, descend))
+    ear = Ear(made, watch)
+    made.fit(batch, turn(ear, step=step))
+    return reached, ear.losses, ear.log
+
+
+def deaf(part, loss, *, of, log):
+    """For what is asked of a turn without descending."""
 
 
 # What is encoded
@@ -79,7 +81,16 @@ def drawn_of(made, batch, tracer, residual):
     index = torch.full((6,), tracer)
     pet = made.estimate(batch.mri, index) + S[tracer] * residual
     pet = torch.where(batch.mask, pet, -1)
-    return Draw(batch.mri, pet, batch.mask, index, index, pet, pet)
+    return Draw(
+        batch.mri,
+        pet,
+        batch.mask,
+        index,
+        index,
+        pet,
+        pet,
+        Chance.of_step(seed=0, step=0, positions=range(6)),
+    )
 
 
 @torch.inference_mode()
@@ -95,7 +106,7 @@ def test_the_residual_is_encoded_in_the_unit_of_its_tracer(make, batch):
 def test_draws_are_those_in_voxels_encoded(make, batch):
     """Same participants, tracers and timesteps; latents in units, noised as the schedule says."""
     made = make()
-    drawn, voxels = made.draw(batch, turn(1)), RelA.draw(made, batch, turn(1))
+    drawn, voxels = made.draw(batch, turn(deaf)), RelA.draw(made, batch, turn(deaf))
     assert torch.equal(drawn.tracer, voxels.tracer)
     assert torch.equal(drawn.t, voxels.t)
     assert drawn.pet.shape == drawn.noise.shape == (6, 4, *CELLS)
@@ -187,13 +198,10 @@ def test_the_autoencoder_learns_what_cell_means_do_not_say(make, batch):
     batch = Batch(batch.mri, pet, batch.available, mask)
     optimiser = torch.optim.Adam(made.autoencoder.parameters(), lr=1e-2)
 
-    def descend(part, loss):
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-
-    log = [made.fit(batch, turn(step, descend, seed=step))["decoded l1"] for step in range(25)]
-    assert log[-1] < 0.6  # 1 is what the levels leave
+    ear = Ear(made, lambda part, loss: optimiser.step())
+    for step in range(25):
+        made.fit(batch, turn(ear, step=step, seed=step))
+    assert ear.log["decoded l1"] < 0.6  # 1 is what the levels leave
 
 
 @pytest.mark.parametrize("step", [0, 1])
@@ -202,7 +210,7 @@ def test_half_precision_is_for_the_networks_only(make, batch, step):
     _, exact, _ = run(make(), batch, step=step)
     made, rounded = make(), {}
     half = replace(
-        turn(step, lambda part, loss: rounded.update({part: loss})),
+        turn(lambda part, loss, **_: rounded.update({part: loss}), step=step),
         precision=partial(torch.autocast, "cpu", dtype=torch.bfloat16),
     )
     made.fit(batch, half)
@@ -279,9 +287,9 @@ def test_a_silent_network_has_the_error_one(silent):
     mri = torch.zeros(64, 2, *SHAPE)
     inside = torch.ones(64, 1, *CELLS, dtype=torch.bool)
     noisy = made.schedule.add_noise(z, noise, t)
-    drawn = Draw(mri, z, inside, torch.zeros_like(t), t, noise, noisy)
+    drawn = Draw(mri, z, inside, torch.zeros_like(t), t, noise, noisy, NOBODYS)
     clean, c_out = made.clean(noisy, mri[:, :1], mri, t, drawn.tracer)
-    terms = made.terms(drawn, clean, c_out, turn(1))
+    terms = made.terms(drawn, clean, c_out, turn(deaf))
     n = z.numel()
     assert terms["latent"].item() == pytest.approx(1, abs=4 * (2 / n) ** 0.5)
     assert terms["coarse"].item() == pytest.approx(1, abs=4 * (8 / n) ** 0.5)
@@ -294,8 +302,8 @@ def terms(made, t, *, spoil=0.0):
     z, error = normal(2, 4, *CELLS), normal(2, 4, *CELLS, seed=9)
     error = torch.where(inside, error, spoil)
     t = torch.tensor(t)
-    drawn = Draw(torch.zeros(2, 2, *SHAPE), z, inside, torch.zeros_like(t), t, z, z)
-    found = made.terms(drawn, z + error, made.schedule.sigma(t), turn(1))
+    drawn = Draw(torch.zeros(2, 2, *SHAPE), z, inside, torch.zeros_like(t), t, z, z, NOBODYS)
+    found = made.terms(drawn, z + error, made.schedule.sigma(t), turn(deaf))
     return {name: value.item() for name, value in found.items()}, error[..., :2]
 
 

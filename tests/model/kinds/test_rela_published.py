@@ -1,17 +1,15 @@
 """The official losses on a hand-made step: what is minimised, when, and by whom."""
 
-from contextlib import nullcontext
-
 import pytest
 import small_models
 import torch
 from torch import nn
 from torch.nn.functional import softplus
+from toy_turns import Ear, a_turn
 
-from relad_bids.model.base import Turn
 from relad_bids.model.data import Batch
 from relad_bids.model.diffusion.noising import draw
-from relad_bids.model.learning.losses import Spread
+from relad_bids.model.learning.chance import Chance
 
 SHAPE = (12, 16, 20)
 
@@ -52,22 +50,16 @@ def model(**objective):
     return made
 
 
-def run(made, batch, step):
-    losses = {}
-    spread = Spread(torch.ones(2), torch.ones(2))
-
-    def descend(part, loss):
-        losses[part] = loss
-        loss.backward()
-
-    turn = Turn(step, torch.Generator().manual_seed(4), spread, nullcontext, descend)
-    return losses, made.fit(batch, turn)
+def run(made, batch, step, watch=lambda part, loss: None):
+    ear = Ear(made, watch)
+    made.fit(batch, a_turn(2, ear, step=step))
+    return ear.losses, ear.log
 
 
 def drawn_again(made, batch):
     return draw(
         batch, made.schedule, weight=torch.ones(2), share_at_end=0,
-        generator=torch.Generator().manual_seed(4),
+        chance=Chance.of_step(seed=4, step=0, positions=range(2)),
     )  # fmt: skip
 
 
@@ -85,7 +77,7 @@ def test_warm_up_is_noise_and_l1_over_the_whole_field_of_view(batch):
     noise = (0.3 - drawn.noise).square().mean()
     l1 = (clean_of(made, drawn, 0.3) - drawn.pet).abs().mean()
     assert losses.keys() == {"network"}
-    assert losses["network"].item() == pytest.approx((noise + l1).item(), rel=1e-5)
+    assert losses["network"] == pytest.approx((noise + l1).item(), rel=1e-5)
     assert log == pytest.approx({"noise": noise.item(), "l1": l1.item()}, rel=1e-5)
 
 
@@ -98,26 +90,19 @@ def test_then_the_critic_plays(batch, weight, reduction):
     real, fake = drawn.pet, clean_of(made, drawn, 0.3)
     margin = 0.5 * (real**3 - fake**3)
     expected = log["noise"] + log["l1"] + weight * softplus(margin).mean().item()
-    assert losses["network"].item() == pytest.approx(expected, rel=1e-5)
+    assert losses["network"] == pytest.approx(expected, rel=1e-5)
     # |grad|^2 = (1.5 x^2)^2, summed over a volume; the official sum leaves out the last axis.
     left_out = SHAPE[-1] if reduction == "official" else 1
     r1, r2 = ((1.5 * x**2).square().sum((1, 2, 3, 4)).mean() / left_out for x in (real, fake))
     critic = softplus(-margin).mean() + gamma / 2 * (r1 + r2)
-    assert losses["critic"].item() == pytest.approx(weight * critic.item(), rel=1e-4)
+    assert losses["critic"] == pytest.approx(weight * critic.item(), rel=1e-4)
     assert log["margin"] == pytest.approx(margin.mean().item(), abs=1e-6)
 
 
 def test_the_critic_teaches_the_network_nothing_in_its_own_turn(batch):
     made = model(adversarial_from=0)
     gradients = {}
-    spread = Spread(torch.ones(2), torch.ones(2))
-
-    def descend(part, loss):
-        made.zero_grad()
-        loss.backward()
-        gradients[part] = made.network.level.grad
-
-    made.fit(batch, Turn(0, torch.Generator().manual_seed(4), spread, nullcontext, descend))
+    run(made, batch, 0, lambda part, loss: gradients.update({part: made.network.level.grad}))
     assert gradients["network"].abs() > 0
     assert gradients["critic"] is None
 

@@ -4,6 +4,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from relad_bids.errors import ConfigError
+from relad_bids.model.learning.chance import Chance
 from relad_bids.model.networks.autoencoder import DeviationAutoencoder, Posterior
 
 SMALL = {"channels": [4, 4, 4], "n_residual_units": 1, "norm_groups": 2}
@@ -29,12 +30,12 @@ def brain():
     return mask
 
 
-def generator(seed=2):
-    return torch.Generator().manual_seed(seed)
+def chance(posterior):
+    return Chance.of_step(seed=2, step=0, positions=range(len(posterior.mean)))
 
 
 def normal(*shape, seed=3):
-    return torch.randn(*shape, generator=generator(seed))
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def deviation(brain):
@@ -64,7 +65,7 @@ def test_cells_cover_sides_that_are_no_multiple(autoencoder, shape, cells):
     posterior = autoencoder.posterior(normal(2, 1, *shape), brain)
     assert posterior.level.shape == posterior.inside.shape == (2, 1, *cells)
     assert posterior.mean.shape == posterior.sd.shape == (2, 3, *cells)
-    latent = posterior.draw(generator())
+    latent = posterior.draw(chance(posterior))
     assert latent.shape == (2, 4, *cells)
     decoded = autoencoder.decode(latent, brain, autoencoder.at_rest(cells))
     assert decoded.shape == (2, 1, *shape)
@@ -168,12 +169,12 @@ def test_divergences_that_can_be_said(mean, sd, nats):
 def test_draws_doubt_what_is_learned_and_nothing_else():
     level, mean, sd = torch.ones(1, 1, 20, 20, 20), torch.full((1, 2, 20, 20, 20), 3.0), 0.5
     posterior = Posterior(level, mean, torch.full_like(mean, sd), level > 0)
-    drawn = posterior.draw(generator())
+    drawn = posterior.draw(chance(posterior))
     assert torch.equal(drawn[:, :1], level)
     # 16,000 values: the mean is known to 0.004, the SD to 0.6 %.
     assert drawn[:, 1:].mean().item() == pytest.approx(3, abs=0.016)
     assert drawn[:, 1:].std().item() == pytest.approx(sd, rel=0.025)
-    assert torch.equal(drawn, posterior.draw(generator()))
+    assert torch.equal(drawn, posterior.draw(chance(posterior)))
 
 
 @pytest.fixture
