@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,13 @@ class Pairs:
 
 
 def find_pairs(
-    root: Path, *, grid: Grid, space: str, resolution: str, tracers: Sequence[str]
+    root: Path,
+    *,
+    grid: Grid,
+    space: str,
+    resolution: str,
+    tracers: Sequence[str],
+    leave_out: Collection[str] = (),
 ) -> Pairs:
     """Find every session with T1w, brain mask and at least one measured PET.
 
@@ -80,6 +86,8 @@ def find_pairs(
         Template space and ``res`` label in the names.
     tracers
         Canonical names of what is to be learned; other PET is passed over.
+    leave_out
+        Participants (``sub-01``) who are not looked at.
 
     Raises
     ------
@@ -92,6 +100,8 @@ def find_pairs(
     pairs, lacks = [], {}
     references: dict[str, dict[str, list[str]]] = {tracer: defaultdict(list) for tracer in tracers}
     for subject, session in _sessions(root):
+        if f"sub-{subject}" in leave_out:
+            continue
         found = _Session(where, subject, session)
         pair = found.pair()
         if found.lacks:
@@ -108,6 +118,30 @@ def find_pairs(
         lacks,
         where.tracers,
         {tracer: _one_reference(tracer, found) for tracer, found in references.items() if found},
+    )
+
+
+def join_pairs(found: Sequence[Pairs]) -> Pairs:
+    """Put what several folders hold together; a label in two of them is one participant.
+
+    Raises
+    ------
+    DataError
+        PET of one tracer was divided by different reference regions.
+    """
+    references: dict[str, dict[str, list[str]]] = {}
+    lacks: dict[str, tuple[str, ...]] = {}
+    for one in found:
+        for tracer, region in one.references.items():
+            labels = [pair.label for pair in one.pairs if tracer in pair.pet]
+            references.setdefault(tracer, {}).setdefault(region, []).extend(labels)
+        for label, reasons in one.lacks.items():
+            lacks[label] = (*lacks.get(label, ()), *reasons)
+    return Pairs(
+        tuple(pair for one in found for pair in one.pairs),
+        lacks,
+        found[0].tracers,
+        {tracer: _one_reference(tracer, regions) for tracer, regions in references.items()},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def build_parser() -> ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     _phantom(commands.add_parser("phantom", help="write a simulated BIDS dataset with its truth"))
     _train(commands.add_parser("train", help="train a checkpoint by a recipe"))
+    _evaluate(commands.add_parser("evaluate", help="hold checkpoints against PET and floors"))
     _models(commands.add_parser("models", help="look at model kinds and checkpoints"))
     return parser
 
@@ -53,8 +54,82 @@ def _phantom(parser: ArgumentParser) -> None:
 def _train(parser: ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="TOML file, such as data/demo_recipe.toml")
     parser.add_argument("out", type=Path, help="folder of the checkpoint; a stopped run goes on")
+    folds = parser.add_mutually_exclusive_group()
+    folds.add_argument(
+        "--fold", type=int, metavar="K",
+        help="set aside fold K of the recipe's, from 1, and write OUT/fold-K",
+    )  # fmt: skip
+    folds.add_argument(
+        "--folds", choices=["all"], help="each fold in turn (default: nobody is set aside)"
+    )
+    parser.add_argument(
+        "--finetune", type=Path, metavar="CHECKPOINT",
+        help="go on from the weights of this folder; what its card says the recipe may leave out",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     parser.set_defaults(command=_run_train)
+
+
+def _evaluate(parser: ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="folder of the tables and the page")
+    parser.add_argument(
+        "--models", nargs="+", metavar="FOLDER",
+        help="checkpoints, or folders of a cross-validation (fold-1, fold-2, ...), whose "
+        "checkpoints answer for those they have not seen; mean and ridge stand for the floors "
+        "of the first (default: the bundled checkpoint)",
+    )  # fmt: skip
+    _evaluate_whom(parser.add_argument_group("whom they are asked about"))
+    parser.add_argument(
+        "--n-samples", type=int, default=1, metavar="K",
+        help="samples of each model that draws; 8 for a spread, 20 for intervals (default 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--steps", type=int, help="network calls for each sample (default: as the card says)"
+    )
+    parser.add_argument(
+        "--n-training", type=int, default=40, metavar="N",
+        help="training participants looked at again, for the floor of age and sex and for what "
+        "inputs were seen; 0: neither (default 40)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--write-card", action="store_true",
+        help="write conformal factors and input statistics into the cards of the checkpoints",
+    )  # fmt: skip
+    parser.add_argument(
+        "--n-draws", type=int, default=2000, metavar="N",
+        help="draws of the bootstrap and of permutations (default 2000)",
+    )  # fmt: skip
+    parser.add_argument("--random-seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    parser.set_defaults(command=_run_evaluate)
+
+
+def _evaluate_whom(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--phantoms", type=int, metavar="N", help="simulated participants (default 30)"
+    )
+    group.add_argument(
+        "--preset", choices=["strong", "literature", "null"], default="strong",
+        help="how much the phantoms' MRI knows of their PET (default strong)",
+    )  # fmt: skip
+    group.add_argument("--seed", type=int, default=0, help="of the phantoms (default 0)")
+    group.add_argument(
+        "--pairs", type=Path, metavar="DERIVATIVES",
+        help="instead: people with measured PET, in an output folder of relad-bids",
+    )  # fmt: skip
+    group.add_argument(
+        "--participant-label", dest="participants", nargs="+", action="extend", default=[],
+        metavar="LABEL", help="only these people, with or without sub-, or a .txt file of labels",
+    )  # fmt: skip
+    group.add_argument(
+        "--held-out", action="store_true",
+        help="only people who were held out of the training of all models",
+    )  # fmt: skip
+    group.add_argument(
+        "--participants-tsv", type=Path, metavar="FILE",
+        help="age and sex of the people (default DERIVATIVES/participants.tsv, if it is there)",
+    )  # fmt: skip
 
 
 def _models(parser: ArgumentParser) -> None:
@@ -103,6 +178,16 @@ def _run_train(args: Namespace) -> int:
 
     torch.set_num_threads(args.threads)
     run_train(args)
+    return 0
+
+
+def _run_evaluate(args: Namespace) -> int:
+    import torch
+
+    from relad_bids.cli.evaluate import run_evaluate
+
+    torch.set_num_threads(args.threads)
+    run_evaluate(args)
     return 0
 
 

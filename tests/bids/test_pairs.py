@@ -2,52 +2,31 @@ import json
 
 import numpy as np
 import pytest
+from derivatives import MEASURED, SPACE, Derivatives
 from toys import AFFINE, SHAPE, oblique, save_nifti
 
 from relad_bids.bids.outputs import PRODUCTS, product_path
-from relad_bids.bids.pairs import find_pairs
+from relad_bids.bids.pairs import find_pairs, join_pairs
 from relad_bids.core.grid import Grid
 from relad_bids.errors import DataError, InputError
 from relad_bids.model.learning.splits import k_fold
 
 MNI = "space-MNI152NLin2009cAsym_res-9"
 GRID = Grid(shape=SHAPE, affine=np.array(AFFINE, dtype=float))
-MEASURED = {"ReferenceRegion": "cerebellum-whole"}
 TRACERS = ("flortaucipir", "pib")
 
 
 @pytest.fixture
 def derivatives(tmp_path):
-    return Derivatives(tmp_path / "out")
+    return Searched(tmp_path / "out", GRID, resolution="9")
 
 
-class Derivatives:
-    """Writes what the app writes of a session, by names spelt out here."""
+class Searched(Derivatives):
+    """Derivatives that can be searched for pairs."""
 
-    def __init__(self, root):
-        self.root = root
-
-    def image(self, label, folder, rest, *, shape=SHAPE, affine=GRID.affine):
-        path = self.root.joinpath(*label.split("_"), folder, f"{label}_{rest}.nii.gz")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_nifti(path, np.zeros(shape, np.uint8), affine)
-        return path
-
-    def mri(self, label, *, t1w=True, flair=True, mask=True):
-        wanted = {"desc-preproc_T1w": t1w, "desc-preproc_FLAIR": flair, "desc-brain_mask": mask}
-        for rest in (rest for rest, is_there in wanted.items() if is_there):
-            self.image(label, "anat", f"{MNI}_{rest}")
-
-    def pet(self, label, trc, *, desc="measured", sidecar=MEASURED, where=MNI, more="", **place):
-        rest = f"trc-{trc}_{more}{where}_meas-SUVR_desc-{desc}_mimap"
-        path = self.image(label, "pet", rest, **place)
-        if sidecar is not None:
-            path.with_name(path.name.replace(".nii.gz", ".json")).write_text(json.dumps(sidecar))
-        return path
-
-    def find(self, tracers=TRACERS, grid=GRID):
+    def find(self, tracers=TRACERS, grid=GRID, **more):
         return find_pairs(
-            self.root, grid=grid, space="MNI152NLin2009cAsym", resolution="9", tracers=tracers
+            self.root, grid=grid, space=SPACE, resolution="9", tracers=tracers, **more
         )
 
 
@@ -284,6 +263,45 @@ def test_a_session_left_out_has_no_say_in_the_reference(derivatives):
         derivatives.mri(label, t1w=label == "sub-01")
         derivatives.pet(label, "11CPIB", sidecar={"ReferenceRegion": region})
     assert derivatives.find(["pib"]).references == {"pib": "pons"}
+
+
+def test_who_is_left_out_is_not_looked_at(derivatives):
+    """Not even for the reference region; ``sub-1`` is not ``sub-10``."""
+    for label, region in (("sub-1_ses-a", "pons"), ("sub-1_ses-b", "pons"), ("sub-10", "wm")):
+        derivatives.mri(label)
+        derivatives.pet(label, "11CPIB", sidecar={"ReferenceRegion": region})
+    found = derivatives.find(["pib"], leave_out=["sub-1"])
+    assert [pair.label for pair in found.pairs] == ["sub-10"]
+    assert (found.references, found.lacks) == ({"pib": "wm"}, {})
+
+
+def test_folders_are_joined(derivatives, tmp_path):
+    """In the order of the folders; what a session lacks in either is told."""
+    other = Searched(tmp_path / "other", GRID, resolution="9")
+    for place, label in ((derivatives, "sub-02"), (other, "sub-01"), (other, "sub-02")):
+        place.mri(label, flair=False)
+        place.pet(label, "11CPIB" if label == "sub-02" else "18FAV1451")
+    found = [place.find() for place in (derivatives, other)]
+    joined = join_pairs(found)
+    assert joined.pairs == (*found[0].pairs, *found[1].pairs)
+    assert [pair.label for pair in joined.pairs] == ["sub-02", "sub-01", "sub-02"]
+    assert joined.tracers == TRACERS
+    assert joined.references == dict.fromkeys(TRACERS, "cerebellum-whole")
+    assert list(joined.lacks) == ["sub-02", "sub-01"]
+    assert joined.lacks["sub-02"] == (*found[0].lacks["sub-02"], *found[1].lacks["sub-02"])
+    assert join_pairs(found[:1]) == found[0]
+
+
+def test_folders_share_one_scale(derivatives, tmp_path):
+    other = Searched(tmp_path / "other", GRID, resolution="9")
+    for place, label, region in ((derivatives, "sub-01", "pons"), (other, "sub-02", "wm")):
+        place.mri(label)
+        place.pet(label, "11CPIB", sidecar={"ReferenceRegion": region})
+        place.pet(label, "18FAV1451")
+    with pytest.raises(
+        DataError, match=r"PET of pib was divided by .*: pons \(sub-01\); wm \(sub-02\)\. Needed"
+    ):
+        join_pairs([derivatives.find(), other.find()])
 
 
 def test_sessions_are_folders(derivatives):

@@ -145,13 +145,14 @@ def check_disjoint(
     Raises
     ------
     DataError
-        They do, or a column or value is missing; all columns are named.
+        They do, or a column or value is missing; all columns and the participants are named.
     """
     lines = []
     for column in columns:
         ours, theirs = _values(train, column), _values(test, column)
         if shared := sorted(set(ours) & set(theirs)):
-            lines.append(f"{column} {_some(shared)}")
+            who = "" if column == PARTICIPANT else f" ({_who(train, test, column, shared)})"
+            lines.append(f"{column} {_some(shared)}{who}")
     if lines:
         raise DataError(
             f"the training and the test side share {'; '.join(lines)}. What is learned from one "
@@ -182,6 +183,35 @@ def join_groups(
     place = pd.Index(known).get_indexer(person)
     added = {column: participants[column].to_numpy()[place] for column in columns}
     return table.assign(**added)
+
+
+def levels(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of groups as columns of bool, one for each value, to stratify by.
+
+    A missing value is a group of its own; a column of bool stays as it is.
+
+    Raises
+    ------
+    DataError
+        A column is missing, or has more values than half of the participants.
+    """
+    _require(table, [PARTICIPANT, *columns])
+    most = table[PARTICIPANT].nunique() / 2
+    made = {}
+    for column in columns:
+        if pd.api.types.is_bool_dtype(table[column].dtype):
+            made[column] = table[column]
+            continue
+        text = table[column].map(_text).where(table[column].notna(), "n/a")
+        values = sorted(set(text))
+        if len(values) > most:
+            raise DataError(
+                f"the column {column} to stratify by has {len(values)} values among "
+                f"{2 * most:g} participants ({_some(values)}), needed are a few groups. Add a "
+                "column of such groups to participants.tsv, or do not stratify by it."
+            )
+        made |= {f"{column}={value}": text == value for value in values}
+    return pd.DataFrame(made, index=table.index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,6 +346,13 @@ def _ties(table: pd.DataFrame, groups: Sequence[str]) -> Iterator[str]:
         shared = pd.Series(person).groupby(_values(table, column)).nunique()
         if values := sorted(shared.index[shared > 1]):
             yield f"{column} {_some(values)}"
+
+
+def _who(train: pd.DataFrame, test: pd.DataFrame, column: str, shared: Sequence[str]) -> str:
+    """Name those who have one of the values, on either side."""
+    sides = [side[np.isin(_values(side, column), shared)] for side in (train, test)]
+    ours, theirs = (_some(sorted(set(_values(side, PARTICIPANT)))) for side in sides)
+    return f"{ours} on one, {theirs} on the other"
 
 
 def _or_fewer(groups: Sequence[str]) -> str:

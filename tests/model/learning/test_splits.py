@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
 from relad_bids.errors import DataError, UsageError
-from relad_bids.model.learning.splits import Split, check_disjoint, hold_out, join_groups, k_fold
+from relad_bids.model.learning.splits import (
+    Split,
+    check_disjoint,
+    hold_out,
+    join_groups,
+    k_fold,
+    levels,
+)
 
 GROUPS = ("family", "site")
 
@@ -239,6 +246,40 @@ def test_stratification_needs_true_or_false():
         hold_out(people(3, pib=["yes", "no", "no"]), share=0.4, seed=0, stratify=["pib"])
 
 
+def test_groups_become_columns_of_bool():
+    """One for each value; a missing one is a value, and what is bool stays."""
+    table = people(6, diagnosis=["AD", "CN", None, "AD", "CN", "CN"], pib=[True] * 2 + [False] * 4)
+    made = levels(table.set_index([[5, 4, 3, 2, 1, 0]]), ["diagnosis", "pib"])
+    assert made.astype(int).to_dict("list") == {
+        "diagnosis=AD": [1, 0, 0, 1, 0, 0],
+        "diagnosis=CN": [0, 1, 0, 0, 1, 1],
+        "diagnosis=n/a": [0, 0, 1, 0, 0, 0],
+        "pib": [1, 1, 0, 0, 0, 0],
+    }
+    assert made.index.tolist() == [5, 4, 3, 2, 1, 0]
+    assert set(made.dtypes) == {np.dtype(bool)}
+    held = hold_out(table.assign(**made.set_index(table.index)), share=1 / 3, seed=0,
+                    stratify=["diagnosis=AD"])  # fmt: skip
+    assert len({"sub-000", "sub-003"} & set(held.test)) == 1
+
+
+def test_numbers_are_groups_by_their_value():
+    """A gap makes floats of a column of whole numbers."""
+    assert list(levels(people(4, site=[1, 1, math.nan, 1]), ["site"])) == ["site=1", "site=n/a"]
+
+
+def test_a_column_to_stratify_by_has_few_values():
+    """Half as many as there are people are enough, one more is too many."""
+    assert len(levels(people(6, age=[1, 2, 3, 1, 2, 3]), ["age"]).columns) == 3
+    with pytest.raises(
+        DataError,
+        match=r"column age to stratify by has 4 values among 6 participants \(1, 2, 3, 4",
+    ):
+        levels(people(6, age=[1, 2, 3, 4, 2, 3]), ["age"])
+    with pytest.raises(DataError, match=r"no column sex; it has participant_id"):
+        levels(people(6), ["sex"])
+
+
 @pytest.mark.parametrize("value", [None, math.nan, "", " n/a "])
 @pytest.mark.parametrize("column", ["participant_id", "family"])
 def test_a_missing_value_is_refused(value, column):
@@ -262,14 +303,16 @@ def test_disjoint_sides_pass():
     check_disjoint(table[:1], table[1:])  # a family may be cut where nobody asked
 
 
-def test_shared_values_are_named_by_column():
+def test_shared_values_are_named_by_column_with_their_people():
     table = people(9, family=list("aabcccdef"), site=[1, 2, 3, 4, 5, 6, 7, 8, 2])
     with pytest.raises(
         DataError,
-        match=r"side share participant_id sub-004; family c; site 2, 5\. What is",
+        match=r"side share participant_id sub-004; "
+        r"family c \(sub-003, sub-004 on one, sub-004, sub-005 on the other\); "
+        r"site 2, 5 \(sub-001, sub-004 on one, sub-004, sub-008 on the other\)\. What is",
     ):
         check_disjoint(table[:5], table[4:], ["participant_id", *GROUPS])
-    with pytest.raises(DataError, match=r"site 0, 1, 2, 3, 4, \.\.\. \(7 in all\)\. What"):
+    with pytest.raises(DataError, match=r"site 0, 1, 2, 3, 4, \.\.\. \(7 in all\) \(sub-000,"):
         check_disjoint(people(7, site=range(7)), people(7, site=range(7)), ["site"])
 
 
@@ -277,7 +320,7 @@ def test_shared_values_are_named_by_column():
 def test_one_value_written_in_two_ways_is_one(same):
     """A table with a gap elsewhere is read as floats, another as text."""
     ours, theirs = people(1, site=[1]), people(3, site=same).iloc[1:]
-    with pytest.raises(DataError, match=r"share site 1\."):
+    with pytest.raises(DataError, match=r"share site 1 \("):
         check_disjoint(ours, theirs, ["site"])
     check_disjoint(ours, people(3, site=1.5).iloc[1:], ["site"])
     with pytest.raises(
