@@ -14,7 +14,10 @@ PACKAGES = {"relad_bids": ROOT, "relad_workflows": ROOT / "workflows"}
 
 IMAGING = {"nibabel", "nipype", "bids", "ants"}
 LEARNING = {"torch", "monai", "safetensors"}
-SHELLS = {"relad_bids.cli", "relad_bids.interfaces", "relad_bids.reports", "relad_workflows"}
+SHELLS = {
+    "relad_bids.cli", "relad_bids.evaluate", "relad_bids.interfaces", "relad_bids.reports",
+    "relad_workflows",
+}  # fmt: skip
 
 FORBIDDEN = {
     "relad_bids.core": IMAGING | LEARNING | SHELLS
@@ -27,8 +30,14 @@ FORBIDDEN = {
     "relad_bids.bids": {"nipype", "ants"} | LEARNING | SHELLS | {"relad_bids.phantom"},
     "relad_bids.reports": {"nipype", "bids", "ants"} | LEARNING
     | SHELLS - {"relad_bids.reports"} | {"relad_bids.phantom"},
-    "relad_bids.interfaces": {"bids", "relad_workflows", "relad_bids.cli", "relad_bids.phantom"},
-    "relad_workflows": {"numpy", "nibabel", "bids", "ants", "relad_bids.cli"} | LEARNING,
+    "relad_bids.cohorts": {"nipype", "ants", "relad_bids.mri"}
+    | SHELLS - {"relad_bids.reports"},
+    "relad_bids.evaluate": {"nipype", "bids", "ants", "relad_bids.mri"}
+    | SHELLS - {"relad_bids.evaluate"},
+    "relad_bids.interfaces": {"bids", "relad_workflows", "relad_bids.cli", "relad_bids.phantom",
+                              "relad_bids.evaluate"},
+    "relad_workflows": {"numpy", "nibabel", "bids", "ants", "relad_bids.cli",
+                        "relad_bids.evaluate"} | LEARNING,
 }  # fmt: skip
 """Package -> what no module in it may import, at any depth of a function."""
 

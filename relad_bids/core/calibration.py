@@ -6,11 +6,11 @@ Frames of pairs are those of :mod:`relad_bids.core.evaluation`, with the column 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest, norm
 
 from relad_bids.core.bootstrap import CONFIDENCE, N_DRAWS
@@ -22,6 +22,24 @@ from relad_bids.core.evaluation import (
     require_columns,
 )
 from relad_bids.errors import DataError
+
+CRPS_METRICS: Mapping[str, str] = {
+    "crps": "mean over participants of the fair continuous ranked probability score of the "
+    "samples, SUVr; of a floor, which has one answer, it is the absolute error",
+}
+
+RANK_COLUMNS: Mapping[str, dict[str, object]] = {
+    "tracer": TABLE_COLUMNS["tracer"],
+    "voi": TABLE_COLUMNS["voi"],
+    "rank": {
+        "Description": "Samples below the truth, 0 to M: the PIT of an ensemble. Even counts: "
+        "the samples are like the truth; a U: too sure; a hill: too unsure; a slope: biased"
+    },
+    "count": {"Description": "Participants whose truth has this rank"},
+    "expected": {"Description": "Participants in each rank, were the samples like the truth"},
+    "n": {"Description": "Participants"},
+}
+"""Columns of :func:`rank_histogram`."""
 
 
 def spread_calibration(
@@ -60,6 +78,73 @@ def spread_calibration(
     items = [_spread_item(t, v, scans, n_samples) for (t, v), scans in groups]
     ratios = interval_table(items, (), rng, n_draws, confidence)
     return pd.concat([coverage, ratios])[list(TABLE_COLUMNS)].reset_index(drop=True)
+
+
+def fair_crps(samples: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
+    r"""Fair continuous ranked probability score of M samples; Ferro 2014, QJRMS 140:1917.
+
+    .. math:: \frac1M \sum_i |x_i - y| - \frac{1}{2 M (M - 1)} \sum_{i,j} |x_i - x_j|
+
+    Its expectation does not depend on M, so that models with few and with many samples can be
+    compared; that of one participant may be negative. Samples that are all alike give the
+    absolute error.
+
+    Parameters
+    ----------
+    samples : (M, ...) float
+        2 or more.
+    truth : (...) float
+        Same unit.
+
+    Returns
+    -------
+    (...) float64
+    """
+    x = np.sort(np.asarray(samples, dtype=np.float64), axis=0)
+    m = len(x)
+    # |x_i - x_j| over the pairs i < j, from the order statistics.
+    place = (2 * np.arange(m) - m + 1).reshape(-1, *[1] * (x.ndim - 1))
+    apart = (place * x).sum(0)
+    error = np.abs(x - np.asarray(truth, dtype=np.float64)).mean(0)
+    return np.asarray(error - apart / (m * (m - 1)))
+
+
+def rank_of(samples: ArrayLike, truth: ArrayLike) -> NDArray[np.intp]:
+    """How many of M samples (M, ...) lie below the truth (...): 0 to M."""
+    return np.asarray((np.asarray(samples) < np.asarray(truth)).sum(0))
+
+
+def rank_histogram(pairs: pd.DataFrame, *, n_samples: int) -> pd.DataFrame:
+    """Count the ranks of the truth among the samples, per tracer and VOI.
+
+    Parameters
+    ----------
+    pairs
+        As in :func:`spread_calibration`, with the column ``rank`` of :func:`rank_of`.
+    n_samples
+        M: there are M + 1 ranks.
+
+    Returns
+    -------
+    DataFrame
+        The columns of :data:`RANK_COLUMNS`, M + 1 rows per tracer and VOI.
+    """
+    complete = _scans_with_spread(pairs, "rank")
+    rows = [
+        {
+            "tracer": tracer,
+            "voi": voi,
+            "rank": rank,
+            "count": count,
+            "expected": len(scans) / (n_samples + 1),
+            "n": len(scans),
+        }
+        for (tracer, voi), scans in complete.groupby(["tracer", "voi"], sort=False)
+        for rank, count in enumerate(
+            np.bincount(scans["rank"].astype(int), minlength=n_samples + 1)
+        )
+    ]
+    return pd.DataFrame(rows, columns=list(RANK_COLUMNS))
 
 
 def conformal_factors(pairs: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
@@ -154,9 +239,9 @@ def _coverage_rows(
         }
 
 
-def _scans_with_spread(pairs: pd.DataFrame) -> pd.DataFrame:
+def _scans_with_spread(pairs: pd.DataFrame, *more: str) -> pd.DataFrame:
     keys = ["participant_id", "tracer", "voi"]
-    values = ["estimate", "truth", "spread"]
+    values = ["estimate", "truth", "spread", *more]
     require_columns(pairs, [*keys, *values])
     complete = pairs.dropna(subset=values)
     repeated = complete[complete.duplicated(keys)]

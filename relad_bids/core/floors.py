@@ -1,4 +1,4 @@
-"""Floors: what is predicted without an image, or about the wrong person.
+"""Floors: what is predicted without an image.
 
 Frames of pairs are those of :mod:`relad_bids.core.evaluation`, where a floor is one column more.
 """
@@ -54,41 +54,6 @@ def trained_floor(
         if key in known:
             found[where] = _predict(known[key], pairs.iloc[where], covariates)
     return pd.Series(found, index=pairs.index)
-
-
-def permuted_floor(pairs: pd.DataFrame, column: str, *, rng: np.random.Generator) -> pd.Series:
-    """Give each participant the values of another, the same other in all VOIs of a tracer.
-
-    Of ``estimate`` it asks whether the network's answers belong to the persons; of ``truth``,
-    what a perfect answer about the wrong person is worth.
-
-    Parameters
-    ----------
-    pairs
-        ``participant_id tracer voi`` and ``column``.
-    rng
-        Of the exchange; nobody keeps their own.
-
-    Returns
-    -------
-    Series
-        Aligned with ``pairs``; of several scans of the other, the first. NaN where the other
-        lacks the VOI, or there is no other.
-    """
-    keys = ["participant_id", "tracer", "voi"]
-    require_columns(pairs, [*keys, column])
-    person = pairs["participant_id"].to_numpy(dtype=str)
-    other = np.full(len(pairs), None, dtype=object)
-    for where in pairs.groupby("tracer").indices.values():
-        names, code = np.unique(person[where], return_inverse=True)
-        order = rng.permutation(len(names))
-        following = np.empty(len(names), dtype=int)
-        following[order] = np.roll(order, 1)  # one circle through all: nobody meets themselves
-        if len(names) > 1:
-            other[where] = names[following[code]]
-    first = pairs.groupby(keys)[column].first()
-    asked = pd.MultiIndex.from_frame(pairs.assign(participant_id=other)[keys])
-    return pd.Series(first.reindex(asked).to_numpy(dtype=np.float64), index=pairs.index)
 
 
 def _predict(training: pd.DataFrame, wanted: pd.DataFrame, covariates: Sequence[str]) -> Values:

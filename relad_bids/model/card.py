@@ -58,6 +58,8 @@ class Card:
     validation: Mapping[str, Any] = field(default_factory=dict)
     ood: Mapping[str, Any] | None = None
     """Statistics of the training inputs against which an input is called unusual."""
+    calibration: Mapping[str, Any] | None = None
+    """Factors that make intervals around regional SUVr, and whom they were measured in."""
     sha256: str = ""
     """Of ``model.safetensors``."""
     format: int = FORMAT

@@ -3,7 +3,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from relad_bids.core.calibration import conformal_factor, conformal_factors, spread_calibration
+from relad_bids.core.calibration import (
+    RANK_COLUMNS,
+    conformal_factor,
+    conformal_factors,
+    fair_crps,
+    rank_histogram,
+    rank_of,
+    spread_calibration,
+)
 from relad_bids.core.evaluation import SPREAD_METRICS, dictionary
 from relad_bids.errors import DataError
 
@@ -130,3 +138,57 @@ def test_conformal_factors_of_a_table(rng, make_cohort):
     of_hippocampus = pairs[pairs["voi"] == "hippocampus"]
     ratios = np.sort((of_hippocampus["estimate"] - of_hippocampus["truth"]).abs() / 0.1)
     assert found.loc["hippocampus", "factor"] == pytest.approx(ratios[10])
+
+
+def test_crps_is_its_double_sum(rng):
+    """Against Ferro's formula, term by term, also where samples are alike."""
+    samples = rng.normal(1.4, 0.2, (5, 3))
+    samples[1] = samples[0]
+    truth = rng.normal(1.4, 0.2, 3)
+    error = np.abs(samples - truth).mean(0)
+    apart = np.abs(samples[:, None] - samples[None]).sum((0, 1)) / (2 * 5 * 4)
+    np.testing.assert_allclose(fair_crps(samples, truth), error - apart)
+
+
+def test_crps_of_one_opinion_is_the_absolute_error(rng):
+    truth = rng.normal(size=4)
+    np.testing.assert_allclose(fair_crps(np.full((6, 4), 0.3), truth), np.abs(0.3 - truth))
+
+
+@pytest.mark.parametrize("m", [2, 5, 20])
+def test_crps_is_fair_to_small_ensembles(rng, m):
+    """Truth and samples from N(0, 1): 1 / sqrt(pi) for every M, within 4 standard errors of
+    20000 scores; the plain one, divided by M^2, would be larger by 1 / M of that."""
+    samples, truth = rng.normal(size=(m, 20000)), rng.normal(size=20000)
+    found = fair_crps(samples, truth)
+    assert found.mean() == pytest.approx(1 / np.sqrt(np.pi), abs=4 * found.std() / np.sqrt(20000))
+
+
+def test_crps_is_least_for_the_right_spread(rng):
+    truth = rng.normal(size=5000)
+    scores = [fair_crps(sd * rng.normal(size=(8, 5000)), truth).mean() for sd in (0.3, 1.0, 3.0)]
+    assert np.argmin(scores) == 1
+
+
+def test_rank_counts_the_samples_below():
+    assert rank_of([[1.0, 2.0], [2.0, 3.0], [3.0, 4.0]], [2.5, 0.0]).tolist() == [2, 0]
+
+
+def test_ranks_of_samples_like_the_truth_are_even(rng, make_cohort):
+    """4000 truths among 3 samples of their kind: 1000 in each rank, within 4 binomial SD."""
+    pairs = make_cohort(4000, rng, vois=("neocortex",))
+    pairs["rank"] = rank_of(rng.normal(size=(3, 4000)), rng.normal(size=4000))
+    found = rank_histogram(pairs, n_samples=3)
+    assert list(found) == list(RANK_COLUMNS)
+    assert found["rank"].tolist() == [0, 1, 2, 3]
+    assert found["count"].sum() == 4000
+    assert found["expected"].tolist() == [1000.0] * 4
+    assert (found["count"] - 1000).abs().max() < 4 * np.sqrt(4000 * 0.25 * 0.75)
+
+
+def test_a_rank_that_nobody_has_is_counted(rng, make_cohort):
+    pairs = make_cohort(3, rng, vois=("neocortex",)).assign(rank=[0.0, 0.0, 4.0])
+    pairs = pd.concat([pairs, pairs.assign(voi="other", rank=np.nan)])
+    found = rank_histogram(pairs, n_samples=4)
+    assert found["count"].tolist() == [2, 0, 0, 0, 1]
+    assert found["voi"].unique().tolist() == ["neocortex"]
