@@ -5,7 +5,7 @@ Printed for held-out phantoms of a seed that training never used: skill over the
 cells of 16 mm; CCC and R2 across participants in each tracer's main region, with the same of
 somebody else's answer (`permuted`); and how much fine structure of its own (deviation from the
 training mean, less what cell means hold) the answer has beside the simulated PET, scanner noise
-included. Diffusion models answer in one pass and with one draw of `--draw-steps` steps.
+included. Diffusion models answer in one pass and with a draw of ten steps.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from relad_bids.cli.train import Kept, PhantomMaker, training_order
+from relad_bids.cohorts.kept import Kept
+from relad_bids.cohorts.phantoms import PhantomMaker
+from relad_bids.cohorts.walk import training_order
 from relad_bids.core.agreement import concordance
 from relad_bids.core.grid import Grid
 from relad_bids.core.intensity import MRIContract
@@ -33,6 +35,8 @@ from relad_bids.model.data import Cohort, collate, loader
 from relad_bids.model.learning.floor import training_mean
 from relad_bids.model.learning.losses import squares_of
 from relad_bids.model.learning.training import TrainConfig, skill, train
+from relad_bids.model.networks.diffusion_unet import PUBLISHED
+from relad_bids.model.published import DIFFUSION as PUBLISHED_DIFFUSION
 from relad_bids.model.registry import build_model
 from relad_bids.phantom.template import template_head
 from relad_bids.tables import VOISet, tracers, voi_sets
@@ -45,15 +49,44 @@ DIFFUSION = {
     **REGIONAL, "channels": [24, 48, 72], "attention_levels": [False] * 3,
     "n_residual_units": 1, "norm_groups": 8,
 }  # fmt: skip
-KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "mean": ({"n_tracers": 3}, {}),
-    "ridge": (REGIONAL, {}),
-    "unet": (UNET, {}),
-    "pix2pix": (UNET, {"critic_channels": 16}),
-    "ddpm": (DIFFUSION, {}),
-    "ficd": (DIFFUSION, {}),
-    "rela": (DIFFUSION, {"critic_channels": 16, "critic_crop": 24}),
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A kind with its settings; ``steps`` are the walks it is asked for, the first its default."""
+
+    architecture: dict[str, Any]
+    objective: dict[str, Any] = field(default_factory=dict)
+    diffusion: dict[str, Any] | None = None
+    steps: tuple[int | None, ...] = (None,)
+
+    def build(self, kind: str, grid: Grid) -> Model:
+        torch.manual_seed(SEED)
+        return build_model(
+            kind, self.architecture, shape=grid.shape, objective=self.objective,
+            diffusion=self.diffusion, training=True,
+        )  # fmt: skip
+
+
+CRITIC = {"critic_channels": 16}
+AUTOENCODER = {"channels": [8, 16, 16], "n_residual_units": 1, "norm_groups": 4}
+WALKS = (1, 10)
+KINDS: dict[str, Contender] = {
+    "mean": Contender({"n_tracers": 3}),
+    "ridge": Contender(REGIONAL),
+    "unet": Contender(UNET),
+    "pix2pix": Contender(UNET, CRITIC),
+    "cyclegan": Contender(UNET, CRITIC),
+    "ddpm": Contender(DIFFUSION, steps=WALKS),
+    "ficd": Contender(DIFFUSION, steps=WALKS),
+    "ddgan": Contender(DIFFUSION, CRITIC),
+    "rela": Contender(DIFFUSION, {**CRITIC, "critic_crop": 24}, steps=WALKS),
+    "rela-latent": Contender({**DIFFUSION, "autoencoder": AUTOENCODER}, CRITIC, steps=WALKS),
+    "rela-published": Contender(
+        dict(PUBLISHED), {"adversarial_from": 0}, dict(PUBLISHED_DIFFUSION), steps=(50,)
+    ),
 }
+"""All that the registry holds."""
 
 
 def main() -> None:
@@ -64,11 +97,18 @@ def main() -> None:
     parser.add_argument("--n-start", type=int, default=240)
     parser.add_argument("--n-train", type=int, default=240)
     parser.add_argument("--n-held-out", type=int, default=30)
-    parser.add_argument("--draw-steps", type=int, default=10, help="0: one pass only")
     args = parser.parse_args()
-    grid = Grid((40, 46, 40), np.diag([4.0, 4.0, 4.0, 1.0]) + _shift(-78, -106, -70))
-    make = Kept(_maker(grid, args.preset, SEED))
-    held_out = Cohort(Kept(_maker(grid, args.preset, HELD_OUT_SEED)), range(args.n_held_out))
+    with tempfile.TemporaryDirectory() as folder:
+        _compare(args, Path(folder))
+
+
+def _compare(args: argparse.Namespace, folder: Path) -> None:
+    """Train and score; phantoms are kept in ``folder``."""
+    grid = phantom_grid()
+    make = kept_phantoms(grid, args.preset, SEED, folder)
+    held_out = Cohort(
+        kept_phantoms(grid, args.preset, HELD_OUT_SEED, folder), range(args.n_held_out)
+    )
     first = Cohort(make, range(args.n_start))
     mean, _ = training_mean(loader(first, batch_size=1, workers=0))
     order = training_order(args.n_train, args.steps * 2, seed=SEED)
@@ -82,28 +122,27 @@ def main() -> None:
         minutes = (time.monotonic() - began) / 60
         tail = {name: f"{np.mean(values[-100:]):.3g}" for name, values in log.items()}
         print(f"{kind}: {minutes:.1f} min, last 100 steps: {tail}", flush=True)
-        for name, answer in _answers(model, args.draw_steps).items():
+        for name, answer in _answers(model, KINDS[kind].steps).items():
             rows += _scores(f"{kind} {name}".strip(), answer, held_out, mean, grid)
         print(pd.DataFrame(rows).query("model.str.startswith(@kind)").to_string(index=False))
     print(pd.DataFrame(rows).sort_values(["tracer", "skill"]).to_string(index=False))
 
 
-def _shift(*mm: float) -> NDArray[np.float64]:
-    affine = np.zeros((4, 4))
-    affine[:3, 3] = mm
-    return affine
+def phantom_grid() -> Grid:
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    affine[:3, 3] = -78, -106, -70
+    return Grid((40, 46, 40), affine)
 
 
-def _maker(grid: Grid, preset: str, seed: int) -> PhantomMaker:
-    return PhantomMaker(grid, preset, seed, 1.0, SUVR_MAX, MRIContract())
+def kept_phantoms(grid: Grid, preset: str, seed: int, folder: Path) -> Kept:
+    maker = PhantomMaker(grid, preset, seed, 1.0, SUVR_MAX, MRIContract())
+    return Kept(maker, maker.key, folder)
 
 
 def _trained(
     kind: str, grid: Grid, walk: Cohort, first: Cohort, config: TrainConfig
 ) -> tuple[Model, dict[str, list[float]]]:
-    architecture, objective = KINDS[kind]
-    torch.manual_seed(SEED)
-    model = build_model(kind, architecture, shape=grid.shape, objective=objective, training=True)
+    model = KINDS[kind].build(kind, grid)
     log: dict[str, list[float]] = {}
 
     def report(step: int, said: Any) -> None:
@@ -118,16 +157,15 @@ def _trained(
     return fitted, log
 
 
-def _answers(model: Model, draw_steps: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """One pass, and one draw of so many steps where the model draws."""
+def _answers(model: Model, walks: Sequence[int | None]) -> dict[str, Callable[[Tensor], Tensor]]:
+    """One draw of each walk, by its name in the table."""
 
-    def ask(steps: int) -> Callable[[Tensor], Tensor]:
+    def ask(steps: int | None) -> Callable[[Tensor], Tensor]:
         return lambda mri: torch.stack(
             [model.predict(mri, tracer, steps=steps)[:, 0] for tracer in range(3)], 1
         )
 
-    draws = model.stochastic and draw_steps > 0
-    return {"": ask(1)} | ({"draw": ask(draw_steps)} if draws else {})
+    return {f"{steps} steps" if steps and steps > 1 else "": ask(steps) for steps in walks}
 
 
 @torch.inference_mode()
