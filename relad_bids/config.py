@@ -28,13 +28,19 @@ class Config:
     filters: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Content of ``--bids-filter-file``: ``t1w``, ``flair``, ``pet`` -> entities."""
     tracers: tuple[str, ...] = ()
-    """Canonical names; empty means all that the checkpoint knows."""
+    """As the user wrote them, and canonical once the checkpoint has been asked, which alone knows
+    what ``tspo`` means to it; empty means all that it knows."""
     model_dir: Path
     device: Device = "auto"
     missing_flair: MissingFlair = "skip"
     skull_strip: SkullStrip = "auto"
     reference: Mapping[str, str] = field(default_factory=dict)
-    """Tracer -> reference region, where the user wants another than the tracer's default."""
+    """Tracer (as in ``tracers``) -> reference region, where the user wants another than the
+    tracer's default."""
+    n_samples: int = 1
+    """Draws of the network that are averaged into each image."""
+    sampling_steps: int | None = None
+    """Calls of the network for each draw; None until the checkpoint has been asked."""
     min_coverage: float = 0.5
     """Least share of a VOI inside the field of view; below it the value is n/a."""
     seed: int = 0
@@ -57,10 +63,11 @@ class Config:
         ]
         if not 0 <= self.min_coverage <= 1:
             found.append(f"min_coverage {self.min_coverage} is not in [0, 1]")
+        counts = ("n_samples", "sampling_steps", "nprocs", "omp_nthreads", "mem_mb")
         found += [
-            f"{name} {getattr(self, name)} is below 1"
-            for name in ("nprocs", "omp_nthreads", "mem_mb")
-            if getattr(self, name) < 1
+            f"{name} {value} is below 1"
+            for name in counts
+            if (value := getattr(self, name)) is not None and value < 1
         ]
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from relad_bids.bids.outputs import ATLAS, bids_uri, product_path
 from relad_bids.bids.sidecars import raw_uri, sidecar, synthetic_facts
 from relad_bids.config import Config
 from relad_bids.core.columns import SYNTHETIC_STATEMENT, dictionary
+from relad_bids.core.intensity import PETContractName
+from relad_bids.core.intervals import LEVEL
+from relad_bids.core.samples import has_spread
 from relad_bids.model.card import Card
 from relad_bids.plan import Unit
 from relad_bids.tables import tracers
@@ -30,6 +34,19 @@ def resolution_text(card: Card) -> str:
 def inside(config: Config, path: Path) -> str:
     """Name an input file relative to its dataset: no path of the machine is written."""
     return path.absolute().relative_to(config.bids_dir.absolute()).as_posix()
+
+
+def steps_of(card: Card, config: Config) -> int:
+    """Calls of the network for each sample: those asked for, else the card's."""
+    return int(config.sampling_steps or card.sampler["steps"])
+
+
+def sampling_text(card: Card, config: Config) -> str:
+    """``1 sample, one-pass``, ``8 samples of 15 steps, dpmpp2m``."""
+    steps, many = steps_of(card, config), "s" if config.n_samples > 1 else ""
+    walk = f" of {steps} steps" if steps > 1 else ""
+    name = card.sampler["name"] if steps > 1 else "one pass"
+    return f"{config.n_samples} sample{many}{walk}, {name}"
 
 
 def session_flags(unit: Unit) -> list[str]:
@@ -62,10 +79,12 @@ def statement(card: Card) -> str:
     return f"{SYNTHETIC_STATEMENT} {card.statement}"
 
 
-def pet_flags(unit: Unit, tracer: str) -> list[str]:
+def pet_flags(unit: Unit, tracer: str, config: Config) -> list[str]:
     """Flags that hold for a whole synthetic image."""
     pseudo = ["pseudo_reference"] if tracers()[tracer].target in PSEUDO_REFERENCE else []
-    return [*session_flags(unit), *pseudo, "single_sample"]
+    undeclared = [] if tracers()[tracer].declared else ["ligand_undeclared"]
+    single = ["single_sample"] if config.n_samples == 1 else []
+    return [*session_flags(unit), *pseudo, *undeclared, *single]
 
 
 def pet_context(unit: Unit, tracer: str, card: Card, config: Config) -> dict[str, Any]:
@@ -77,17 +96,43 @@ def pet_context(unit: Unit, tracer: str, card: Card, config: Config) -> dict[str
         "trc_label": tracers()[tracer].trc,
         "source": "synthetic",
         "checkpoint_id": card.label,
-        "n_samples": 1,
+        "n_samples": config.n_samples,
         "seed": unit.seed(config.seed, tracer),
         "atlas": ATLAS,
         "voi_source": "atlas-warped",
         "voi_space": "T1w",
-        "unit": "SUVR of the training set",
+        "unit": UNITS[card.pet_contract],
         "pvc": "none",
         "software_version": __version__,
         "statement": statement(card),
     }
 
+
+def intervals(tracer: str, card: Card, config: Config) -> dict[str, Any]:
+    """Settings of :func:`relad_bids.core.intervals.with_intervals`; empty where nothing is known.
+
+    Factors hold for the answers that they were measured in: as many samples of as many steps,
+    divided by the tracer's default reference region.
+    """
+    told = card.calibration or {}
+    measured_in = (told.get("n_samples"), told.get("steps") or card.sampler["steps"])
+    default = reference_of_tracer(tracer, {}) == reference_of_tracer(tracer, config.reference)
+    factors = {
+        voi: measured["factor"]
+        for voi, measured in told.get("factors", {}).get(tracer, {}).items()
+    }
+    fits = measured_in == (config.n_samples, steps_of(card, config)) and default
+    enough = told.get("times") != "spread" or has_spread(config.n_samples)
+    if not (factors and fits and enough and told.get("level") == LEVEL):
+        return {}
+    return {"factors": factors, "times": told["times"]}
+
+
+UNITS: Mapping[PETContractName, str] = {
+    "suvr-fixed": "SUVR of the training set",
+    "minmax": "arbitrary, another one in each image",
+}
+"""What the network's intensities are once their contract is undone."""
 
 SHOWN_SUVR = {"tau": 2.5, "amyloid": 2.5, "tspo": 2.0, "metabolism": 2.0}
 """End of the colour scale on the page, by target: the usual range of cortical SUVr, the same for
@@ -116,8 +161,10 @@ class Sidecars:
         facts = synthetic_facts(
             self.card,
             tracer=known.name,
-            radionuclide=known.radionuclide,
+            radionuclide=known.radionuclide or "n/a",
             reference=reference_of_tracer(tracer, self.config.reference),
+            n_samples=self.config.n_samples,
+            steps=steps_of(self.card, self.config),
             seed=unit.seed(self.config.seed, tracer),
             device=self.config.device,
         )
@@ -125,6 +172,7 @@ class Sidecars:
         return {
             "suvr_mni": self._one("suvr_mni", sources, **facts),
             "suvr_t1w": self._one("suvr_t1w", sources, **facts, **_T1W_SPACE),
+            "suvr_sd_mni": self._one("suvr_sd_mni", sources, **{**facts, **_SPREAD}),
             "kinpar": table,
             "reference_mask": self._one(
                 "reference_mask", [bids_uri(self.path("dseg"))], **_T1W_SPACE
@@ -151,6 +199,12 @@ class Sidecars:
 
 
 _T1W_SPACE = {"SpatialReference": "orig"}
+_SPREAD = {
+    "Description": f"{SYNTHETIC_STATEMENT} Standard deviation of each voxel's SUVr over the "
+    "network's samples, each divided by its own reference region. It says how far the samples "
+    "differ, not how wrong they are; that of a region stands in its table and does not follow "
+    "from this map.",
+}
 
 
 def _is_image(key: str) -> bool:
@@ -184,6 +238,7 @@ def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
             "FLAIR": inside(config, unit.flair) if unit.flair else "missing",
             "Network": card.label,
             "Device": config.device,
+            "Samples": sampling_text(card, config),
             "Seed": str(config.seed),
         },
         "methods": methods(unit, card, config),
@@ -203,4 +258,5 @@ def methods(unit: Unit, card: Card, config: Config) -> str:
         statement=card.statement,
         references={t: reference_of_tracer(t, config.reference) for t in unit.tracers},
         has_flair=unit.flair is not None,
+        n_samples=config.n_samples,
     )

@@ -36,9 +36,11 @@ class Tracer:
     """Words that mean this tracer to most users, such as its target."""
     target: str
     """``tau``, ``amyloid``, ``tspo`` or ``metabolism``."""
-    radionuclide: str
-    half_life_s: float
-    window_min: Window
+    radionuclide: str | None
+    """None where the ligand was never declared, and with it what follows of half-life and
+    windows."""
+    half_life_s: float | None
+    window_min: Window | None
     """First and last minute of the static window, after injection."""
     accepted_windows_min: tuple[Window, ...]
     """Other windows in use; their SUVr is not the same number."""
@@ -48,6 +50,28 @@ class Tracer:
     primary_vois: tuple[str, ...]
     """Regions reported first, in the order they are stated."""
     source: str
+
+    @property
+    def declared(self) -> bool:
+        """Whether it is a ligand, not a target alone."""
+        return self.radionuclide is not None
+
+    def require_declared(self, asked: str) -> None:
+        """Refuse what belongs to a ligand where none was declared.
+
+        Raises
+        ------
+        UsageError
+            Says what was asked for, and what there is instead.
+        """
+        if not self.declared:
+            raise UsageError(
+                f"{asked} was asked for {self.name}; which {self.target.upper()} ligand its "
+                "network learned was never declared, and reference regions, time windows and "
+                f"cut-offs belong to a ligand. What there is: SUVr over {self.reference}, flagged "
+                "ligand_undeclared. For more give a checkpoint that names its ligand, with "
+                "--model-dir."
+            )
 
 
 @dataclass(frozen=True)
@@ -93,12 +117,13 @@ def tracers() -> Mapping[str, Tracer]:
     return MappingProxyType({name: _tracer(name, row) for name, row in table.items()})
 
 
-def find_tracer(text: str) -> Tracer:
+def find_tracer(text: str, *, among: Sequence[str] = ()) -> Tracer:
     """Return the tracer meant by ``text``: a canonical name, a ``trc-`` label or an alias.
 
     Case, ``-``, ``_``, spaces and isotopes (``[18F]``, ``(C-11)``, ``18F`` in front, ``F18``
     behind) do not count. A target stands for the tracer most users mean: ``tau`` is
-    flortaucipir, ``amyloid`` is PiB, ``tspo`` and ``pbr`` are PBR28, ``metabolism`` is FDG.
+    flortaucipir, ``amyloid`` is PiB, ``tspo`` and ``pbr`` are PBR28, ``metabolism`` is FDG. Where
+    one tracer alone of ``among`` (canonical names) has that target, the word means this one.
 
     Raises
     ------
@@ -106,6 +131,9 @@ def find_tracer(text: str) -> Tracer:
         No tracer goes by that name.
     """
     if tracer := _spellings().get(_bare(text)):
+        same = [name for name in among if tracers()[name].target == tracer.target]
+        if len(same) == 1 and _bare(text) in map(_bare, tracer.also):
+            return tracers()[same[0]]
         return tracer
     known = ", ".join(f"{tracer.name} ({tracer.trc})" for tracer in tracers().values())
     raise UsageError(
@@ -155,12 +183,12 @@ def _tracer(name: str, row: Mapping[str, Any]) -> Tracer:
         aliases=tuple(row["aliases"]),
         also=tuple(row["also"]),
         target=row["target"],
-        radionuclide=row["radionuclide"],
-        half_life_s=row["half_life_s"],
-        window_min=_window(row["window"]),
-        accepted_windows_min=tuple(_window(window) for window in row["accepted"]),
+        radionuclide=row.get("radionuclide"),
+        half_life_s=row.get("half_life_s"),
+        window_min=_window(row["window"]) if "window" in row else None,
+        accepted_windows_min=tuple(_window(window) for window in row.get("accepted", ())),
         reference=row["reference"],
-        reference_alternates=tuple(row["alternates"]),
+        reference_alternates=tuple(row.get("alternates", ())),
         primary_vois=tuple(_expanded(row["primary"])),
         source=row["source"],
     )

@@ -66,9 +66,13 @@ def reference_of_tracer(tracer: str, chosen: Mapping[str, str]) -> str:
     Raises
     ------
     UsageError
-        The region is not one that labels give.
+        The region is not one that labels give, or another than the default was chosen for a
+        tracer whose ligand nobody declared.
     """
-    name = chosen.get(tracer, tracers()[tracer].reference)
+    known = tracers()[tracer]
+    name = chosen.get(tracer, known.reference)
+    if name != known.reference:
+        known.require_declared(f"the reference region {name}")
     if name not in reference_regions():
         raise UsageError(
             f"the reference region {name!r} was asked for {tracer}; those that can be drawn are "

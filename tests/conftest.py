@@ -5,7 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
-from toys import save_nifti, tiny_card, tiny_network
+from toys import (
+    drawing_card,
+    drawing_network,
+    published_like_card,
+    save_nifti,
+    tiny_card,
+    tiny_network,
+)
 
 
 @pytest.fixture
@@ -26,6 +33,37 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     card = tiny_card()
     save_checkpoint(folder, tiny_network(card), card)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawing_checkpoint(tmp_path_factory):
+    """A checkpoint folder like the other, of a network that draws."""
+    from relad_bids.model.checkpoint import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("drawing_checkpoint")
+    card = drawing_card()
+    save_checkpoint(folder, drawing_network(card), card)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published_like_checkpoint(tmp_path_factory):
+    """A checkpoint folder as the import of the published weights makes it, but small."""
+    import torch
+
+    from relad_bids.model.checkpoint import save_checkpoint
+    from relad_bids.model.registry import build_model
+
+    folder = tmp_path_factory.mktemp("published_like")
+    card = published_like_card()
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        network = build_model(
+            card.kind, card.architecture, shape=card.shape, diffusion=card.diffusion,
+            sampler=card.sampler,
+        )  # fmt: skip
+    save_checkpoint(folder, network.eval(), card)
     return folder
 
 

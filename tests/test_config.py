@@ -20,6 +20,8 @@ def test_defaults_can_be_used(tmp_path):
         ({"device": "tpu"}, "device 'tpu' is not one of auto, cpu, cuda"),
         ({"min_coverage": -0.01}, "min_coverage -0.01 is not in [0, 1]"),
         ({"min_coverage": 1.01}, "min_coverage 1.01 is not in [0, 1]"),
+        ({"n_samples": 0}, "n_samples 0 is below 1"),
+        ({"sampling_steps": 0}, "sampling_steps 0 is below 1"),
         ({"nprocs": 0}, "nprocs 0 is below 1"),
         ({"omp_nthreads": 0}, "omp_nthreads 0 is below 1"),
         ({"mem_mb": 0}, "mem_mb 0 is below 1"),
@@ -32,6 +34,10 @@ def test_problems_are_named(tmp_path, setting, problem):
 @pytest.mark.parametrize("min_coverage", [0.0, 1.0])
 def test_bounds_of_the_coverage_belong_to_it(tmp_path, min_coverage):
     assert tiny_config(tmp_path, min_coverage=min_coverage).problems() == []
+
+
+def test_one_sample_of_one_step_is_the_least(tmp_path):
+    assert tiny_config(tmp_path, n_samples=1, sampling_steps=1).problems() == []
 
 
 def test_every_problem_is_told_at_once(tmp_path):

@@ -1,7 +1,8 @@
 import json
+from dataclasses import replace
 
 import pytest
-from toys import tiny_card, tiny_config, tiny_unit
+from toys import drawing_card, tiny_card, tiny_config, tiny_unit
 
 from relad_bids import __version__
 from relad_bids.core.columns import COLUMNS, SYNTHETIC_STATEMENT
@@ -9,13 +10,16 @@ from relad_bids.core.qc import QC_COLUMNS
 from relad_bids.records import (
     Sidecars,
     inside,
+    intervals,
     known_qc,
     pet_context,
     pet_flags,
     report_facts,
     resolution_label,
+    sampling_text,
     session_flags,
     statement,
+    steps_of,
 )
 
 CARD = tiny_card(sha256="ab" * 32)
@@ -100,6 +104,42 @@ def test_every_synthetic_file_says_so(config, unit):
     assert "Synthetic" not in made["reference_mask"]
 
 
+def test_how_it_was_drawn_is_written_down(config, unit):
+    """Sampler, steps, samples and seed: what is needed to draw it again."""
+    chosen = replace(config, n_samples=8, sampling_steps=12)
+    card = drawing_card(sha256="cd" * 32)
+    made = Sidecars(unit, card, chosen).pet("pib")
+    for key in ("suvr_mni", "suvr_t1w", "suvr_sd_mni", "kinpar"):
+        model = made[key]["SynthesisModel"]
+        assert model["Sampler"] == {"name": "dpmpp2m", "steps": 12, "spacing": "log_snr"}
+        assert (model["NumberOfSamples"], model["Seed"]) == (8, unit.seed(4, "pib"))
+    context = pet_context(unit, "pib", card, chosen)
+    assert (context["n_samples"], context["seed"]) == (8, unit.seed(4, "pib"))
+    assert report_facts(unit, card, chosen)["used"]["Samples"] == "8 samples of 12 steps, dpmpp2m"
+    assert "mean of 8 samples" in report_facts(unit, card, chosen)["methods"]
+
+
+def test_a_map_of_spread_says_what_it_is_not(config, unit):
+    text = Sidecars(unit, CARD, config).pet("pib")["suvr_sd_mni"]["Description"]
+    assert "not a measurement" in text
+    assert "not how wrong they are" in text
+
+
+@pytest.mark.parametrize(
+    ("card", "n_samples", "steps", "text"),
+    [
+        (CARD, 1, None, "1 sample, one pass"),
+        (drawing_card(), 1, None, "1 sample of 2 steps, dpmpp2m"),
+        (drawing_card(), 1, 1, "1 sample, one pass"),
+        (drawing_card(), 3, 20, "3 samples of 20 steps, dpmpp2m"),
+    ],
+)
+def test_sampling_in_words(config, card, n_samples, steps, text):
+    chosen = replace(config, n_samples=n_samples, sampling_steps=steps)
+    assert sampling_text(card, chosen) == text
+    assert steps_of(card, chosen) == (steps or card.sampler["steps"])
+
+
 def test_table_sidecar_explains_every_column(config, unit):
     assert set(COLUMNS) <= set(Sidecars(unit, CARD, config).pet("pib")["kinpar"])
 
@@ -121,16 +161,19 @@ def test_spaces_and_resolutions_of_images(config, unit):
 
 
 @pytest.mark.parametrize(
-    ("tracer", "flair", "flags"),
+    ("tracer", "flair", "n_samples", "flags"),
     [
-        ("pib", True, ["single_sample"]),
-        ("pib", False, ["flair_missing", "single_sample"]),
-        ("pbr28", True, ["pseudo_reference", "single_sample"]),
+        ("pib", True, 1, ["single_sample"]),
+        ("pib", True, 2, []),
+        ("pib", False, 1, ["flair_missing", "single_sample"]),
+        ("pbr28", True, 1, ["pseudo_reference", "single_sample"]),
+        ("pbr28", True, 8, ["pseudo_reference"]),
+        ("tspo-undeclared", True, 8, ["pseudo_reference", "ligand_undeclared"]),
     ],
 )
-def test_flags_of_an_image(config, tracer, flair, flags):
+def test_flags_of_an_image(config, tracer, flair, n_samples, flags):
     unit = tiny_unit(config, flair=flair)
-    assert pet_flags(unit, tracer) == flags
+    assert pet_flags(unit, tracer, replace(config, n_samples=n_samples)) == flags
     assert set(flags) <= set(COLUMNS["qc_flags"]["Levels"])
     assert session_flags(unit) == ([] if flair else ["flair_missing"])
 
@@ -145,6 +188,57 @@ def test_context_fills_columns_that_exist(config, unit):
     assert context["checkpoint_id"] == "tiny-1+abababab"
     assert context["source"] in COLUMNS["source"]["Levels"]
     assert context["voi_source"] in COLUMNS["voi_source"]["Levels"]
+
+
+FACTORS = {"pib": {"striatum": {"factor": 1.7, "n": 40}}}
+TOLD = {"level": 0.9, "n_samples": 8, "steps": 12, "times": "spread", "factors": FACTORS}
+ASKED = {"n_samples": 8, "sampling_steps": 12, "reference": {}}
+
+
+def test_intervals_of_the_answers_they_were_measured_in(config):
+    found = intervals("pib", drawing_card(calibration=TOLD), replace(config, **ASKED))
+    assert found == {"factors": {"striatum": 1.7}, "times": "spread"}
+
+
+@pytest.mark.parametrize(
+    ("told", "asked"),
+    [
+        (None, {}),
+        ({**TOLD, "level": 0.8}, {}),
+        ({**TOLD, "factors": {}}, {}),
+        ({**TOLD, "factors": {"pbr28": FACTORS["pib"]}}, {}),
+        (TOLD, {"n_samples": 16}),
+        (TOLD, {"sampling_steps": 13}),
+        (TOLD, {"reference": {"pib": "cerebellum-gm"}}),
+        ({**TOLD, "n_samples": 7}, {"n_samples": 7}),  # too few for a spread
+    ],
+)
+def test_no_intervals_for_other_answers(config, told, asked):
+    chosen = replace(config, **{**ASKED, **asked})
+    assert intervals("pib", drawing_card(calibration=told), chosen) == {}
+
+
+def test_steps_that_were_left_to_the_checkpoint_are_its_own(config):
+    told = {**TOLD, "n_samples": 1, "steps": None, "times": "SUVr"}
+    card = drawing_card(calibration=told)  # walks 2 steps
+    for steps, known in ((None, True), (2, True), (3, False)):
+        chosen = replace(config, n_samples=1, sampling_steps=steps, reference={})
+        assert bool(intervals("pib", card, chosen)) is known
+
+
+@pytest.mark.parametrize(("contract", "word"), [("suvr-fixed", "SUVR"), ("minmax", "arbitrary")])
+def test_unit_of_the_image_is_that_of_its_contract(config, unit, contract, word):
+    """Of a min-max network only ratios mean anything."""
+    context = pet_context(unit, "pib", tiny_card(pet_contract=contract), config)
+    assert context["unit"].startswith(word)
+
+
+def test_nobody_knows_the_nuclide_of_an_undeclared_ligand(config, unit):
+    made = Sidecars(unit, CARD, config).pet("tspo-undeclared")
+    assert made["suvr_mni"]["TracerRadionuclide"] == "n/a"
+    assert made["suvr_mni"]["TracerName"] == "tspo-undeclared"
+    context = pet_context(unit, "tspo-undeclared", CARD, config)
+    assert context["trc_label"] == "TSPOundeclared"
 
 
 def test_no_session_is_missing_and_not_a_label(config):

@@ -9,23 +9,52 @@ HALF_LIFE_S = {"F18": 6586.2, "C11": 1221.84}
 """109.77 and 20.364 minutes."""
 
 
+UNDECLARED = tracers()["tspo-undeclared"]
+
+
 @pytest.fixture(params=tracers().values(), ids=lambda tracer: tracer.name)
 def tracer(request):
     return request.param
 
 
+@pytest.fixture(
+    params=[tracer for tracer in tracers().values() if tracer is not UNDECLARED],
+    ids=lambda tracer: tracer.name,
+)
+def ligand(request):
+    return request.param
+
+
 def test_the_tracers_that_are_known():
-    targets = Counter(tracer.target for tracer in tracers().values())
+    targets = Counter(tracer.target for tracer in tracers().values() if tracer.declared)
     assert targets == {"tau": 5, "amyloid": 5, "tspo": 1, "metabolism": 1}
+    assert [tracer.name for tracer in tracers().values() if not tracer.declared] == [
+        UNDECLARED.name
+    ]
 
 
-def test_a_tracer_is_whole(tracer):
-    assert tracer.half_life_s == HALF_LIFE_S[tracer.radionuclide]
-    for first, last in (tracer.window_min, *tracer.accepted_windows_min):
+def test_a_tracer_is_whole(ligand):
+    assert ligand.half_life_s == HALF_LIFE_S[ligand.radionuclide]
+    for first, last in (ligand.window_min, *ligand.accepted_windows_min):
         assert 0 < first < last
-    assert tracer.window_min not in tracer.accepted_windows_min
-    assert tracer.trc.isalnum()  # BIDS labels hold letters and digits
-    assert tracer.trc.startswith(tracer.radionuclide[1:] + tracer.radionuclide[0])
+    assert ligand.window_min not in ligand.accepted_windows_min
+    assert ligand.trc.startswith(ligand.radionuclide[1:] + ligand.radionuclide[0])
+    ligand.require_declared("anything")
+
+
+def test_a_label_of_bids_holds_letters_and_digits(tracer):
+    assert tracer.trc.isalnum()
+
+
+def test_a_target_without_ligand_knows_nothing_of_one():
+    assert UNDECLARED.target == "tspo"
+    assert UNDECLARED.half_life_s is UNDECLARED.window_min is None
+    assert UNDECLARED.accepted_windows_min == UNDECLARED.reference_alternates == ()
+    with pytest.raises(
+        UsageError, match=r"a cut-off was asked for tspo-undeclared; which TSPO ligand .* over "
+        r"cerebellum-gm, flagged ligand_undeclared",
+    ):  # fmt: skip
+        UNDECLARED.require_declared("a cut-off")
 
 
 def test_the_regions_of_a_tracer_are_in_the_table(tracer):
@@ -45,12 +74,12 @@ def test_every_spelling_finds_its_tracer(tracer):
         assert find_tracer(spelling.upper()) is tracer
 
 
-def test_dashes_spaces_and_isotopes_do_not_count(tracer):
-    element, mass = tracer.radionuclide[0], tracer.radionuclide[1:]
+def test_dashes_spaces_and_isotopes_do_not_count(ligand):
+    element, mass = ligand.radionuclide[0], ligand.radionuclide[1:]
     for isotope in (f"[{mass}{element}]", f"[{element}-{mass}]", f"({mass}{element})-"):
-        assert find_tracer(f"{isotope}{tracer.name}") is tracer
-    assert find_tracer(f"{mass}{element}-{tracer.name}") is tracer
-    assert find_tracer(f"{tracer.name} {element} {mass}") is tracer
+        assert find_tracer(f"{isotope}{ligand.name}") is ligand
+    assert find_tracer(f"{mass}{element}-{ligand.name}") is ligand
+    assert find_tracer(f"{ligand.name} {element} {mass}") is ligand
 
 
 @pytest.mark.parametrize(
@@ -59,6 +88,22 @@ def test_dashes_spaces_and_isotopes_do_not_count(tracer):
 )
 def test_a_target_stands_for_the_usual_tracer(word, name):
     assert find_tracer(word).name == name
+
+
+@pytest.mark.parametrize(
+    ("word", "among", "name"),
+    [
+        ("tspo", ["tspo-undeclared", "pib"], "tspo-undeclared"),
+        ("PBR", ["tspo-undeclared", "pib"], "tspo-undeclared"),
+        ("tau", ["mk6240", "pib"], "mk6240"),
+        ("tau", ["mk6240", "ro948"], "flortaucipir"),  # two: nobody can tell which
+        ("tau", ["pib"], "flortaucipir"),
+        ("pbr28", ["tspo-undeclared"], "pbr28"),  # a ligand is a ligand
+        ("flortaucipir", ["mk6240"], "flortaucipir"),
+    ],
+)
+def test_a_target_stands_for_the_one_tracer_of_it_that_there_is(word, among, name):
+    assert find_tracer(word, among=among).name == name
 
 
 @pytest.mark.parametrize("text", ["", "18F", "CIMBI36", "flor", "pibb"])

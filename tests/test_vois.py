@@ -97,6 +97,19 @@ def test_a_region_that_labels_do_not_give():
         reference_of_tracer("pib", {"pib": "pons"})
 
 
+@pytest.mark.parametrize("region", ["global-brain", "cerebellum-whole", "pons"])
+def test_another_region_belongs_to_a_ligand(region):
+    with pytest.raises(
+        UsageError, match=f"region {region} was asked for tspo-undeclared; which TSPO ligand"
+    ):
+        reference_of_tracer("tspo-undeclared", {"tspo-undeclared": region})
+
+
+def test_an_undeclared_ligand_has_its_default_region():
+    for chosen in ({}, {"tspo-undeclared": "cerebellum-gm"}, {"pib": "cerebellum-whole"}):
+        assert reference_of_tracer("tspo-undeclared", chosen) == "cerebellum-gm"
+
+
 def test_only_glucose_needs_a_region_that_cannot_be_drawn_yet():
     """Pons is no label of aparc+aseg; its users must name another region."""
     undrawable = {name for name, t in tracers().items() if t.reference not in reference_regions()}

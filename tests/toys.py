@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nb
@@ -77,6 +78,62 @@ def tiny_card(**changes):
         "training": {"seed": 3},
     }
     return Card(**{**settings, **changes})
+
+
+def drawing_card(**changes):
+    """A card like that of :func:`tiny_card` whose network draws: a diffusion in voxels."""
+    return tiny_card(**{
+        "name": "draws",
+        "kind": "ddpm",
+        "architecture": {
+            "n_sequences": 2,
+            "n_tracers": len(TRACERS),
+            "rank": 2,
+            "channels": [8, 8],
+            "attention_levels": [False, False],
+            "n_residual_units": 1,
+            "norm_groups": 4,
+        },
+        "diffusion": {
+            "name": "cosine", "n_steps": 50, "zero_terminal_snr": True, "prediction": "sample",
+            "clip": True,
+        },
+        "sampler": {"name": "dpmpp2m", "steps": 2, "spacing": "log_snr"},
+        **changes,
+    })  # fmt: skip
+
+
+def published_like_card(**changes):
+    """A card of the contracts, space, tracers and kind of the published weights; all is small."""
+    from relad_bids.model.published import published_card
+
+    card = published_card(epoch=99, blob="0" * 40)
+    architecture = {
+        "n_sequences": 2, "n_tracer_classes": 4, "channels": [8, 8],
+        "attention_levels": [False, False], "n_residual_units": 1, "norm_groups": 4,
+    }  # fmt: skip
+    return replace(card, architecture=architecture, shape=SHAPE, affine=AFFINE, **changes)
+
+
+def drawing_network(card=None, *, spread=0.2, seed=3):
+    """The network of :func:`drawing_card`; untrained it draws voxels around a prior.
+
+    ``spread`` is their standard deviation, in the network's scale.
+    """
+    import torch
+
+    from relad_bids.model.registry import build_model
+
+    card = card or drawing_card()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_model(
+            card.kind, card.architecture, shape=card.shape, diffusion=card.diffusion,
+            sampler=card.sampler,
+        )  # fmt: skip
+        network.regression.prior.uniform_(-0.6, 0.2)
+        network.sd.fill_(spread)
+    return network.eval()
 
 
 def tiny_network(card=None, *, seed=3):

@@ -60,6 +60,7 @@ PRODUCTS: Mapping[str, Product] = {
     "reference_mask": Product("anat", "mask", entities={"space": "T1w", "desc": "ref"}),
     "suvr_mni": Product("pet", "mimap", entities={**_MNI, **_SYNTH}),
     "suvr_t1w": Product("pet", "mimap", entities={"space": "T1w", **_SYNTH}),
+    "suvr_sd_mni": Product("pet", "mimap", entities={**_MNI, **_SYNTH, "stat": "std"}),
     "kinpar": Product("pet", "kinpar", ".tsv", {"atlas": ATLAS, "model": "SUVR", "desc": "synth"}),
     "qc": Product("", "qc", ".tsv", {"desc": "relad"}),
 }

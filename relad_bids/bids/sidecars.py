@@ -43,9 +43,25 @@ def sidecar(
 
 
 def synthetic_facts(
-    card: Card, *, tracer: str, radionuclide: str, reference: str, seed: int, device: str
+    card: Card,
+    *,
+    tracer: str,
+    radionuclide: str,
+    reference: str,
+    n_samples: int,
+    steps: int,
+    seed: int,
+    device: str,
 ) -> dict[str, Any]:
-    """What every file with synthetic uptake says of itself; nothing was injected, so no dose."""
+    """What every file with synthetic uptake says of itself; nothing was injected, so no dose.
+
+    Parameters
+    ----------
+    n_samples, steps
+        Draws that were averaged, and calls of the network for each.
+    seed
+        Of this tracer of this session.
+    """
     return {
         "Description": SYNTHETIC_STATEMENT,
         "Statement": card.statement,
@@ -60,8 +76,8 @@ def synthetic_facts(
             "Version": card.version,
             "Kind": card.kind,
             "WeightsSHA256": card.sha256,
-            "Sampler": dict(card.sampler),
-            "NumberOfSamples": 1,
+            "Sampler": {**card.sampler, "steps": steps},
+            "NumberOfSamples": n_samples,
             "Seed": seed,
             "Device": device,
             "TrainingData": dict(card.training),
@@ -99,4 +115,5 @@ _FIXED: Mapping[str, dict[str, Any]] = {
     },
     "suvr_mni": {"SkullStripped": True},
     "suvr_t1w": {"SkullStripped": True},
+    "suvr_sd_mni": {"SkullStripped": True},
 }

@@ -92,6 +92,15 @@ def _synthesis(group: _ArgumentGroup) -> None:
         "--skull-strip", "--skull-strip-t1w", choices=["auto", "skip", "force"], default="auto",
         help="auto finds out whether the T1w is stripped already",
     )  # fmt: skip
+    group.add_argument(
+        "--n-samples", type=int, default=1, metavar="K",
+        help="draws of the network averaged into each image (default 1); from 8 on tables and a "
+        "map say how far they differ",
+    )  # fmt: skip
+    group.add_argument(
+        "--sampling-steps", type=int, metavar="N",
+        help="calls of the network for each draw; default: what the checkpoint says",
+    )  # fmt: skip
     group.add_argument("--random-seed", type=int, default=0, metavar="N", help="default 0")
     group.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto",
@@ -105,8 +114,10 @@ def _resources(group: _ArgumentGroup) -> None:
         help="CPUs in all; default: what this job was given (affinity, cgroup, Slurm, PBS, LSF)",
     )  # fmt: skip
     group.add_argument(
-        "--omp-nthreads", type=int, metavar="N", help="CPUs of the network's step; default 1"
-    )
+        "--omp-nthreads", type=int, metavar="N",
+        help="CPUs of the network's step; default 1; another number changes the last digits of a "
+        "network that draws",
+    )  # fmt: skip
     group.add_argument(
         "--mem", "--mem-mb", "--mem_mb", metavar="MB", help="plain number: MB; 8G is allowed"
     )

@@ -28,7 +28,7 @@ from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.model.predictor import resolve_device
 from relad_bids.plan import Left, Plan, Unit, plan_units
-from relad_bids.records import resolution_label, statement, table_paths
+from relad_bids.records import resolution_label, sampling_text, statement, table_paths
 
 LOGGER = logging.getLogger("relad_bids")
 
@@ -71,6 +71,7 @@ def run_participant(args: Namespace) -> int:
 
 def _tell(plan: Plan, card: Card, config: Config) -> None:
     LOGGER.info("relad-bids %s, checkpoint %s on %s", __version__, card.label, config.device)
+    LOGGER.info("each PET: %s; space %s", sampling_text(card, config), card.space)
     LOGGER.info("%s", statement(card))
     LOGGER.info(
         "%d sessions to do, %d left out; %d CPUs, %d MB",

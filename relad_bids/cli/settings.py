@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from relad_bids.bids.selection import read_filters, read_labels
 from relad_bids.config import Config
-from relad_bids.data.template import SPACE
-from relad_bids.errors import UsageError
+from relad_bids.data.template import SPACES
+from relad_bids.errors import CheckpointError, UsageError
 from relad_bids.model.card import Card
+from relad_bids.model.predictor import sampling_steps
 from relad_bids.resources import available, parse_memory
 from relad_bids.tables import find_tracer
+from relad_bids.tables import tracers as all_tracers
 from relad_bids.vois import reference_of_tracer
 
 BUNDLED = Path(__file__).parents[1] / "data" / "checkpoint"
@@ -30,12 +33,14 @@ def config_of(args: Namespace) -> Config:
         participants=read_labels(args.participants, prefix="sub-"),
         sessions=read_labels(args.sessions, prefix="ses-"),
         filters=read_filters(args.bids_filter_file) if args.bids_filter_file else {},
-        tracers=tuple(dict.fromkeys(find_tracer(text).name for text in args.synth_tracers)),
+        tracers=_known(args.synth_tracers),
         model_dir=(args.model_dir or BUNDLED).absolute(),
         device=args.device,
         missing_flair=args.missing_flair,
         skull_strip=args.skull_strip,
         reference=dict(_pair(text) for text in args.ref_region),
+        n_samples=args.n_samples,
+        sampling_steps=args.sampling_steps,
         min_coverage=args.min_coverage,
         seed=args.random_seed,
         nprocs=nprocs,
@@ -52,25 +57,67 @@ def for_checkpoint(config: Config, card: Card) -> Config:
 
     Raises
     ------
+    CheckpointError
+        It synthesises a tracer that this version knows nothing of.
     UsageError
         A space or tracer that one of both does not know, a reference region that cannot be
-        drawn, or sessions without FLAIR for a network that never saw one missing.
+        drawn, sessions without FLAIR for a network that never saw one missing, or samples that
+        it cannot draw.
     """
-    if card.space != SPACE:
+    if card.space not in SPACES:
         raise UsageError(
             f"the checkpoint {card.name} works in {card.space}; this version prepares MRI in "
-            f"{SPACE} only. Give a checkpoint of that space with --model-dir."
+            f"{' or '.join(SPACES)}. Give a checkpoint of such a space with --model-dir."
         )
-    tracers = config.tracers or tuple(t.name for t in card.tracers)
+    known = _tracers_of(card)
+    asked = (find_tracer(text, among=known).name for text in config.tracers)
+    tracers = tuple(dict.fromkeys(asked)) or known
+    reference = {
+        find_tracer(text, among=known).name: region for text, region in config.reference.items()
+    }
     for name in tracers:
-        card.tracer(name)
-        reference_of_tracer(name, config.reference)
+        _require_tracer(card, name)
+        reference_of_tracer(name, reference)
     if config.missing_flair == "t1w-only" and not card.missing_flair:
         raise UsageError(
             f"--missing-flair t1w-only was asked for, but {card.name} was never trained without "
             "FLAIR. Use --missing-flair skip, or a checkpoint whose card says missing_flair."
         )
-    return replace(config, tracers=tracers)
+    steps = sampling_steps(card, n_samples=config.n_samples, steps=config.sampling_steps)
+    return replace(config, tracers=tracers, reference=reference, sampling_steps=steps)
+
+
+def _tracers_of(card: Card) -> tuple[str, ...]:
+    """Canonical names of what a checkpoint synthesises."""
+    names = tuple(tracer.name for tracer in card.tracers)
+    if unknown := [name for name in names if name not in all_tracers()]:
+        raise CheckpointError(
+            f"the checkpoint {card.name} synthesises {', '.join(unknown)}; this version knows "
+            "nothing of such a tracer, not even its reference region. Use the version that it was "
+            "made with, or another checkpoint with --model-dir."
+        )
+    return names
+
+
+def _known(words: Sequence[str]) -> tuple[str, ...]:
+    """The tracers as they were written, once no word of them is unknown."""
+    for word in words:
+        find_tracer(word)
+    return tuple(words)
+
+
+def _require_tracer(card: Card, name: str) -> None:
+    """Refuse a tracer that the checkpoint lacks, and say so of a ligand that it may have."""
+    asked, known = all_tracers()[name], _tracers_of(card)
+    for other in (all_tracers()[other] for other in known if name not in known):
+        if other.target == asked.target and not other.declared:
+            raise UsageError(
+                f"the checkpoint {card.name} was asked for {name}; which {asked.target.upper()} "
+                f"ligand it learned was never declared, so that its images are {other.name} and "
+                f"cannot be taken for {name}. Ask for --synth-tracers {other.name}, or give a "
+                f"checkpoint of {name} with --model-dir."
+            )
+    card.tracer(name)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -79,4 +126,5 @@ def _pair(text: str) -> tuple[str, str]:
         raise UsageError(
             f"--ref-region takes TRACER=NAME, for example pib=cerebellum-gm; got {text!r}."
         )
-    return find_tracer(tracer).name, region
+    find_tracer(tracer)
+    return tracer, region

@@ -96,6 +96,8 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "voi_small": "VOI below 0.5 mL or 30 voxels",
             "labels_missing": "a label of the VOI has no voxel",
             "pseudo_reference": "the tracer has no region free of its target",
+            "ligand_undeclared": "the network's training named a target and no ligand: windows, "
+            "cut-offs and off-target regions of a ligand do not apply",
             "offtarget_risk": "region with known off-target binding of this tracer",
             "flair_missing": "synthesised without FLAIR",
             "single_sample": "one answer of the network; no spread is known",

@@ -27,6 +27,9 @@ class MRIContract:
 
     lower_percentile: float = 0.1
     upper_percentile: float = 99.9
+    background_counts: bool = False
+    """Whether the percentiles are those of the whole grid with 0 outside the brain, as in the
+    published code, which scales after masking: its -1 is no intensity of the brain but 0."""
 
     def problems(self) -> list[str]:
         if 0 <= self.lower_percentile < self.upper_percentile <= 100:
@@ -61,8 +64,8 @@ def normalise_mri(
     mask : (I, J, K) bool
         Brain. Fat, skull and background must not set the scale.
     contract
-        ``0 / 100`` is the min-max of the published RelA-Diffusion code (method.md 2.1);
-        ``0.1 / 99.9`` keeps vessels and spikes from doing so.
+        ``0 / 100`` with the background is the min-max of the published RelA-Diffusion code
+        (method.md 2.1); ``0.1 / 99.9`` keeps vessels and spikes from doing so.
 
     Raises
     ------
@@ -72,8 +75,9 @@ def normalise_mri(
     inside = image[mask]
     if inside.size == 0:
         raise DataError("the brain mask is empty on the network's grid: nothing to normalise.")
+    counted = np.where(mask, image, 0) if contract.background_counts else inside
     lower, upper = np.percentile(
-        inside, [contract.lower_percentile, contract.upper_percentile]
+        counted, [contract.lower_percentile, contract.upper_percentile]
     ).tolist()
     if not upper > lower:
         raise DataError(

@@ -17,11 +17,12 @@ from nipype.interfaces.base import (
 )
 
 from relad_bids.bids.images import require_usable
+from relad_bids.data.template import SPACES
 from relad_bids.interfaces.base import grid_from, load, naming_files, out_path, save
 from relad_bids.mri.determinism import pin_itk
 
 
-def _ants() -> Any:
+def import_ants() -> Any:
     """Import ants with its seed and its one thread set: ITK reads both when it is loaded."""
     pin_itk()
     import ants
@@ -38,7 +39,7 @@ def resample_file(
     interpolation: str,
 ) -> str:
     """Resample one image file onto the grid of another, in one interpolation."""
-    ants = _ants()
+    ants = import_ants()
     from relad_bids.mri.resample import resample
 
     made = resample(
@@ -87,7 +88,7 @@ class CorrectBias(SimpleInterface):
     output_spec = _CorrectBiasOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        ants = _ants()
+        ants = import_ants()
         from relad_bids.mri.bias import correct_bias
 
         with naming_files(in_file=self.inputs.in_file):
@@ -115,7 +116,7 @@ class ExtractBrain(SimpleInterface):
     output_spec = _ExtractBrainOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        ants = _ants()
+        ants = import_ants()
         from relad_bids.mri.brain import brain_mask
 
         with naming_files(in_file=self.inputs.in_file):
@@ -153,7 +154,7 @@ class RegisterFlair(SimpleInterface):
     output_spec = _RegisterFlairOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        ants = _ants()
+        ants = import_ants()
         from relad_bids.mri.registration import register_rigid
 
         with naming_files(flair=self.inputs.flair, t1w=self.inputs.t1w):
@@ -173,6 +174,7 @@ class RegisterFlair(SimpleInterface):
 class _RegisterTemplateInputSpec(BaseInterfaceInputSpec):
     t1w = File(exists=True, mandatory=True, desc="bias-corrected T1w")
     mask = File(exists=True, mandatory=True, desc="its brain mask")
+    space = traits.Enum(*SPACES, usedefault=True, desc="template space")
     initial = File(exists=True, desc="affine first guess")
     sloppy = traits.Bool(False, usedefault=True, desc="coarse and quick, for tests")
 
@@ -183,13 +185,13 @@ class _RegisterTemplateOutputSpec(TraitedSpec):
 
 
 class RegisterTemplate(SimpleInterface):
-    """T1w -> MNI152NLin2009cAsym (SyN on the brain)."""
+    """T1w -> template (SyN on the brain)."""
 
     input_spec = _RegisterTemplateInputSpec
     output_spec = _RegisterTemplateOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        ants = _ants()
+        ants = import_ants()
         from relad_bids.mri.registration import register_to_template
 
         initial = Path(self.inputs.initial) if isdefined(self.inputs.initial) else None
@@ -197,6 +199,7 @@ class RegisterTemplate(SimpleInterface):
             found = register_to_template(
                 ants.image_read(self.inputs.t1w),
                 ants.image_read(self.inputs.mask),
+                space=self.inputs.space,
                 initial=initial,
                 out_dir=Path(runtime.cwd),
                 sloppy=self.inputs.sloppy,
@@ -224,7 +227,7 @@ class SegmentTissue(SimpleInterface):
     output_spec = _SegmentTissueOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        ants = _ants()
+        ants = import_ants()
         from relad_bids.mri.tissue import segment_tissue
 
         with naming_files(t1w=self.inputs.t1w, mask=self.inputs.mask):

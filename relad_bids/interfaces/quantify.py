@@ -2,79 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
+from numpy.typing import NDArray
 
 from relad_bids.core.columns import complete
-from relad_bids.core.regions import cut_by_tissue, inferior_cerebellum
-from relad_bids.core.suvr import reference_of, to_suvr, voi_table
-from relad_bids.data.template import template_file
-from relad_bids.files import write_table
+from relad_bids.core.grid import Grid
+from relad_bids.core.intervals import with_intervals
+from relad_bids.core.samples import KEYS, Moments, spread_of
+from relad_bids.core.suvr import Reference, reference_of, to_suvr, voi_table
+from relad_bids.files import read_table, write_table
 from relad_bids.interfaces.base import (
     grid_of_file,
     load,
-    load_labels,
     load_on,
     naming_files,
     out_path,
     save,
 )
 from relad_bids.interfaces.mri import resample_file
-from relad_bids.tables import label_names
 from relad_bids.vois import quantified_vois, reference_mask, reference_method
-
-
-class _WarpParcellationInputSpec(BaseInterfaceInputSpec):
-    t1w = File(exists=True, mandatory=True, desc="T1w whose grid is wanted")
-    mni_to_t1w = File(exists=True, mandatory=True, desc="ITK transform, resamples MNI onto T1w")
-    csf = File(exists=True, mandatory=True, desc="CSF probability in T1w space")
-    gm = File(exists=True, mandatory=True, desc="grey matter probability")
-    wm = File(exists=True, mandatory=True, desc="white matter probability")
-
-
-class _WarpParcellationOutputSpec(TraitedSpec):
-    dseg = File(exists=True, desc="FreeSurfer numbers in T1w space, cut by tissue")
-    inferior = File(exists=True, desc="geometric inferior cerebellum in T1w space, 0 / 1")
-    numbers = traits.List(traits.Int, desc="labels of the parcellation before cutting")
-
-
-class WarpParcellation(SimpleInterface):
-    """Bring the packaged aparc+aseg to the participant and cut it by their own tissue."""
-
-    input_spec = _WarpParcellationInputSpec
-    output_spec = _WarpParcellationOutputSpec
-
-    def _run_interface(self, runtime: Any) -> Any:
-        atlas = template_file("aparcaseg")
-        labels, atlas_grid = load_labels(str(atlas))
-        below = inferior_cerebellum(labels, atlas_grid).astype(np.uint8)
-        inferior_mni = save(out_path(runtime, "inferior_mni.nii.gz"), below, atlas_grid)
-        onto = (self.inputs.t1w, [self.inputs.mni_to_t1w])
-        inferior = resample_file(
-            inferior_mni, *onto, out_path(runtime, "inferior.nii.gz"), interpolation="nearest"
-        )
-        warped = resample_file(
-            str(atlas), *onto, out_path(runtime, "warped.nii.gz"), interpolation="genericLabel"
-        )
-        numbers, grid = load_labels(warped)
-        tissue = {
-            name: load_on(grid, getattr(self.inputs, name), ours="t1w", theirs=name)
-            for name in ("csf", "gm", "wm")
-        }
-        tissue_of = {number: label.tissue for number, label in label_names().items()}
-        cut = cut_by_tissue(numbers, tissue_of, **tissue)
-        self._results["dseg"] = save(out_path(runtime, "dseg.nii.gz"), cut, grid)
-        self._results["inferior"] = inferior
-        self._results["numbers"] = [int(n) for n in np.unique(labels) if n > 0]
-        return runtime
 
 
 class _WarpActivityInputSpec(BaseInterfaceInputSpec):
@@ -94,21 +53,75 @@ class WarpActivity(SimpleInterface):
     output_spec = _WarpActivityOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        grid = grid_of_file(self.inputs.in_file)
         onto = (self.inputs.t1w, [self.inputs.mni_to_t1w])
-        seen_mni = save(
-            out_path(runtime, "seen_mni.nii.gz"), np.ones(grid.shape, dtype=np.uint8), grid
-        )
-        seen = resample_file(
-            seen_mni, *onto, out_path(runtime, "seen.nii.gz"), interpolation="nearest"
-        )
-        warped = resample_file(
-            self.inputs.in_file, *onto, out_path(runtime, "warped.nii.gz"), interpolation="linear"
-        )
-        data, t1w_grid = load(warped)
-        inside = load(seen)[0] > 0
-        data = np.where(inside, data, np.nan).astype(np.float32)
-        self._results["out_file"] = save(out_path(runtime, "activity.nii.gz"), data, t1w_grid)
+        inside = _seen(runtime, self.inputs.in_file, onto)
+        data, grid = _warped(runtime, self.inputs.in_file, onto, inside)
+        self._results["out_file"] = save(out_path(runtime, "activity.nii.gz"), data, grid)
+        return runtime
+
+
+_Onto = tuple[str, list[str]]
+"""T1w whose grid is wanted, and the transforms that lead there."""
+
+
+def _seen(runtime: Any, in_file: str, onto: _Onto) -> NDArray[np.bool_]:
+    """Where on the T1w grid the network's field of view reaches."""
+    grid = grid_of_file(in_file)
+    ones = np.ones(grid.shape, dtype=np.uint8)
+    seen_mni = save(out_path(runtime, "seen_mni.nii.gz"), ones, grid)
+    seen = out_path(runtime, "seen.nii.gz")
+    return load(resample_file(seen_mni, *onto, seen, interpolation="nearest"))[0] > 0
+
+
+def _warped(
+    runtime: Any, in_file: str, onto: _Onto, inside: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], Grid]:
+    """An activity image on the T1w grid, NaN where the network saw nothing."""
+    warped = out_path(runtime, "warped.nii.gz")
+    data, grid = load(resample_file(in_file, *onto, warped, interpolation="linear"))
+    return np.where(inside, data, np.nan).astype(np.float32), grid
+
+
+class _MeasureSpreadInputSpec(BaseInterfaceInputSpec):
+    samples = traits.List(File(exists=True), mandatory=True, desc="activities, network's grid")
+    t1w = File(exists=True, mandatory=True, desc="T1w whose grid is wanted")
+    mni_to_t1w = File(exists=True, mandatory=True, desc="ITK transform, resamples MNI onto T1w")
+    dseg = File(exists=True, mandatory=True, desc="parcellation in T1w space")
+    inferior = File(exists=True, mandatory=True, desc="inferior cerebellum in T1w space")
+    numbers = traits.List(traits.Int, mandatory=True, desc="labels of the parcellation")
+    ref_region = traits.Str(mandatory=True, desc="reference region by name")
+    min_coverage = traits.Range(0.0, 1.0, mandatory=True, desc="least share of a VOI in view")
+
+
+class _MeasureSpreadOutputSpec(TraitedSpec):
+    table = File(exists=True, desc="spread of each VOI's SUVr over the samples")
+    suvr_sd_mni = File(exists=True, desc="SD map of SUVr in template space")
+
+
+class MeasureSpread(SimpleInterface):
+    """Quantify every sample by itself; say how far they differ. One sample is held at a time."""
+
+    input_spec = _MeasureSpreadInputSpec
+    output_spec = _MeasureSpreadOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        first = self.inputs.samples[0]
+        onto = (self.inputs.t1w, [self.inputs.mni_to_t1w])
+        inside = _seen(runtime, first, onto)
+        voxels = Moments()
+
+        def tables() -> Iterator[pd.DataFrame]:
+            for sample in self.inputs.samples:
+                activity, grid = _warped(runtime, sample, onto, inside)
+                with naming_files(sample=sample, dseg=self.inputs.dseg):
+                    measured = _measured(self.inputs, activity, grid)
+                voxels.add(to_suvr(load(sample)[0], measured.reference))
+                yield measured.table
+
+        write_table(out_path(runtime, "spread.tsv"), spread_of(tables()))
+        self._results["table"] = str(out_path(runtime, "spread.tsv"))
+        path = out_path(runtime, "suvr_sd.nii.gz")
+        self._results["suvr_sd_mni"] = save(path, voxels.sd, grid_of_file(first))
         return runtime
 
 
@@ -122,6 +135,8 @@ class _QuantifyPETInputSpec(BaseInterfaceInputSpec):
     min_coverage = traits.Range(0.0, 1.0, mandatory=True, desc="least share of a VOI in view")
     context = traits.Dict(mandatory=True, desc="columns with one value for the whole table")
     flags = traits.List(traits.Str, mandatory=True, desc="flags of the whole image")
+    spread = File(exists=True, desc="table of MeasureSpread; left out where there is none")
+    intervals = traits.Dict(desc="`factors` and `times` of with_intervals; left out if unknown")
 
 
 class _QuantifyPETOutputSpec(TraitedSpec):
@@ -139,17 +154,13 @@ class QuantifyPET(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         given = self.inputs
+        activity, grid = load(given.activity)
         with naming_files(activity=given.activity, dseg=given.dseg):
-            activity, grid = load(given.activity)
-            labels = load_on(grid, given.dseg, ours="activity", theirs="dseg").astype(np.int32)
-            inferior = load_on(grid, given.inferior, ours="activity", theirs="inferior") > 0
-            region = reference_mask(given.ref_region, labels, inferior)
-            volume_mm3 = grid.voxel_volume_mm3
-            reference = reference_of(activity, region, voxel_volume_mm3=volume_mm3)
-            table = voi_table(
-                activity, labels, quantified_vois(given.numbers), reference,
-                voxel_volume_mm3=volume_mm3, min_coverage=given.min_coverage,
-            )  # fmt: skip
+            region, reference, table = _measured(given, activity, grid)
+        if isdefined(given.spread):
+            table = table.merge(read_table(Path(given.spread)), on=KEYS, validate="1:1")
+        if isdefined(given.intervals) and given.intervals:
+            table = with_intervals(table, **given.intervals)
         context = {**given.context, **reference.columns(given.ref_region)}
         context["ref_method"] = reference_method(given.ref_region)
         full = complete(table, context, flags=[*given.flags, *reference.flags()])
@@ -166,3 +177,25 @@ class QuantifyPET(SimpleInterface):
             out_path(runtime, "suvr_mni.nii.gz"), to_suvr(mni, reference), mni_grid
         )
         return runtime
+
+
+class _Measured(NamedTuple):
+    region: NDArray[np.bool_]
+    """Reference region as applied, T1w space."""
+    reference: Reference
+    table: pd.DataFrame
+    """From :func:`relad_bids.core.suvr.voi_table`."""
+
+
+def _measured(given: Any, activity: NDArray[np.float32], grid: Grid) -> _Measured:
+    """Quantify one activity image in T1w space with a step's labels and settings."""
+    labels = load_on(grid, given.dseg, ours="activity", theirs="dseg").astype(np.int32)
+    inferior = load_on(grid, given.inferior, ours="activity", theirs="inferior") > 0
+    region = reference_mask(given.ref_region, labels, inferior)
+    volume_mm3 = grid.voxel_volume_mm3
+    reference = reference_of(activity, region, voxel_volume_mm3=volume_mm3)
+    table = voi_table(
+        activity, labels, quantified_vois(given.numbers), reference,
+        voxel_volume_mm3=volume_mm3, min_coverage=given.min_coverage,
+    )  # fmt: skip
+    return _Measured(region, reference, table)

@@ -14,7 +14,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from relad_bids.data.template import template_file
+from relad_bids.data.template import SPACES, template_file
 from relad_bids.interfaces.base import voxel_text
 
 
@@ -25,6 +25,7 @@ class _WriteReportInputSpec(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True)
     brain_facts = traits.Dict(mandatory=True)
     t1w_mni = File(exists=True, mandatory=True)
+    space = traits.Enum(*SPACES, usedefault=True, desc="template space of t1w_mni")
     flair = File(exists=True, desc="in its original voxels; left out where there is none")
     flair_t1w = File(exists=True, desc="on the T1w grid; left out where there is none")
     dseg = File(exists=True, mandatory=True)
@@ -67,7 +68,7 @@ class WriteReport(SimpleInterface):
             t1w=Path(given.t1w),
             mask=Path(given.mask),
             t1w_mni=Path(given.t1w_mni),
-            template=template_file("T1w"),
+            template=template_file("T1w", space=given.space),
             flair_t1w=Path(given.flair_t1w) if isdefined(given.flair_t1w) else None,
             dseg=Path(given.dseg),
             pets=pets,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relad_bids.config import Device
-from relad_bids.errors import DataError, UsageError
+from relad_bids.errors import CheckpointError, DataError, UsageError
 from relad_bids.model.base import Model
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import load_checkpoint
+from relad_bids.model.diffusion.sampler import timestep_pairs
+from relad_bids.model.diffusion.schedule import build_schedule
+from relad_bids.model.registry import KINDS
+
+OWN_WALK = frozenset({"ddgan"})
+"""Kinds that learned the steps of one walk and take no other number."""
 
 
 class Predictor:
@@ -76,6 +83,80 @@ class Predictor:
             x, index, n_samples=n_samples, steps=steps, generator=generator
         )
         return np.asarray(answer.float().cpu().numpy())
+
+    def draws(
+        self,
+        mri: NDArray[np.float32],
+        tracer: str,
+        *,
+        n_samples: int,
+        steps: int | None = None,
+        seed: int,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield the samples of :meth:`predict`, (I, J, K) each, so that one is held at a time.
+
+        They depend on ``seed`` and on nothing that was drawn before for others.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(n_samples):
+            yield self.predict(mri, tracer, steps=steps, generator=generator)[0, 0]
+
+
+def sampling_steps(card: Card, *, n_samples: int, steps: int | None) -> int:
+    """Say how often the network is called for each draw, before anything is computed.
+
+    Parameters
+    ----------
+    n_samples, steps
+        As the user asked; the card's own number of steps if None.
+
+    Raises
+    ------
+    CheckpointError
+        The card names a kind of model that this version does not know.
+    UsageError
+        The checkpoint cannot draw so many samples in so many steps, or they would say nothing.
+    """
+    if card.kind not in KINDS:
+        raise CheckpointError(
+            f"the checkpoint {card.name} is of the kind {card.kind!r}; this version knows "
+            f"{', '.join(KINDS)}. Use the version that it was made with."
+        )
+    if not KINDS[card.kind].stochastic:
+        return _one_pass(card, n_samples, steps)
+    own = int(card.sampler["steps"])
+    steps = own if steps is None else steps
+    fixed = card.kind in OWN_WALK or card.sampler["name"] == "one-pass"
+    if fixed and steps != own:
+        raise UsageError(
+            f"--sampling-steps {steps} was asked for; {card.name} walks {own} and no other number "
+            "of steps. Leave --sampling-steps out."
+        )
+    if card.diffusion is not None:
+        schedule = build_schedule(card.diffusion)
+        timestep_pairs(schedule, steps, card.sampler["spacing"])
+        if steps == 1 and schedule.prediction == "epsilon":
+            raise UsageError(
+                f"one sampling step was asked for; {card.name} predicts noise, which says nothing "
+                "of the image where there is noise alone. Give --sampling-steps 15 or more."
+            )
+    if steps == 1 and n_samples > 1:
+        raise UsageError(
+            f"--n-samples {n_samples} was asked for in one step each; one step from pure noise "
+            f"is the mean of what {card.name} could draw, and so are {n_samples} of them. Give "
+            "--sampling-steps 15 for draws that show what is uncertain, or leave --n-samples out."
+        )
+    return steps
+
+
+def _one_pass(card: Card, n_samples: int, steps: int | None) -> int:
+    if n_samples > 1 or steps not in (None, 1):
+        raise UsageError(
+            f"--n-samples {n_samples} and --sampling-steps {steps or 1} were asked for; "
+            f"{card.name} is of the kind {card.kind}, which has one answer, made in one pass. "
+            "Leave both out, or give a checkpoint that draws with --model-dir."
+        )
+    return 1
 
 
 def resolve_device(asked: Device) -> Device:

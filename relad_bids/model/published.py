@@ -196,7 +196,7 @@ def published_card(*, epoch: int, blob: str) -> Card:
         affine=affine,
         tracers=tuple(TracerOutput(name=name, index=i) for i, name in enumerate(TRACERS)),
         missing_flair=False,
-        mri_contract=MRIContract(lower_percentile=0, upper_percentile=100),
+        mri_contract=MRIContract(lower_percentile=0, upper_percentile=100, background_counts=True),
         pet_contract="minmax",
         sampler=dict(SAMPLER),
         diffusion=dict(DIFFUSION),

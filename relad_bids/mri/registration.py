@@ -14,7 +14,7 @@ from ants import ANTsImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from relad_bids.data.template import template_file
+from relad_bids.data.template import ATLAS_SPACE, SPACE, template_file
 from relad_bids.mri.bias import foreground, usable
 from relad_bids.mri.h5_times import clear_times
 from relad_bids.mri.head_affine import fit_affine, working_copy
@@ -66,7 +66,7 @@ class TemplateTransforms:
     """The way to the template and back, each one ITK composite ``.h5``."""
 
     forward: Path
-    """Resamples a T1w-space image onto MNI152NLin2009cAsym."""
+    """Resamples a T1w-space image onto the template."""
     inverse: Path
     """Resamples a template-space image onto the T1w."""
 
@@ -113,11 +113,12 @@ def register_to_template(
     t1w: ANTsImage,
     mask: ANTsImage,
     *,
+    space: str = SPACE,
     initial: Path | None = None,
     out_dir: Path,
     sloppy: bool = False,
 ) -> TemplateTransforms:
-    """Warp a brain onto the packaged template brain at 2 mm; SyN, Avants et al. 2008.
+    """Warp a brain onto a packaged template brain at 2 mm; SyN, Avants et al. 2008.
 
     Parameters
     ----------
@@ -125,9 +126,12 @@ def register_to_template(
         Bias-corrected T1w.
     mask
         Its brain, same grid.
+    space
+        One of :data:`relad_bids.data.template.SPACES`.
     initial
-        ITK ``.mat`` from T1w to template (:attr:`relad_bids.mri.brain.BrainMask.affine_file`);
-        searched for when left out.
+        ITK ``.mat`` from T1w to MNI152NLin2009cAsym
+        (:attr:`relad_bids.mri.brain.BrainMask.affine_file`), near enough to start from in any
+        space; searched for when left out.
     out_dir
         Existing folder for ``t1w_to_template_Composite.h5`` and
         ``t1w_to_template_InverseComposite.h5``.
@@ -140,14 +144,41 @@ def register_to_template(
         if initial is None:
             template = head_template(stripped=True)
             initial = fit_affine(brain, template, out_file=Path(folder) / "affine.mat")
-        register(
-            _template_brain(),
-            brain,
-            [SLOPPY_SYN] if sloppy else TEMPLATE_STAGES,
-            prefix=prefix,
-            initial=initial,
-            composite=True,
-        )
+        return _warp(_template_brain(space), brain, prefix, initial=initial, sloppy=sloppy)
+
+
+def register_atlas(space: str, *, out_dir: Path, sloppy: bool = False) -> TemplateTransforms:
+    """Warp the brain of the parcellation's space onto that of another space.
+
+    Parameters
+    ----------
+    space
+        One of :data:`relad_bids.data.template.SPACES`.
+    out_dir
+        Existing folder for ``atlas_to_template_Composite.h5`` and
+        ``atlas_to_template_InverseComposite.h5``.
+    sloppy
+        As in :func:`register_to_template`.
+    """
+    prefix = out_dir / "atlas_to_template_"
+    return _warp(_template_brain(space), _template_brain(ATLAS_SPACE), prefix, sloppy=sloppy)
+
+
+def warp_stages(*, sloppy: bool) -> tuple[Stage, ...]:
+    """How one brain is warped onto another."""
+    return (SLOPPY_SYN,) if sloppy else TEMPLATE_STAGES
+
+
+def _warp(
+    fixed: ANTsImage,
+    moving: ANTsImage,
+    prefix: Path,
+    *,
+    initial: Path | None = None,
+    sloppy: bool,
+) -> TemplateTransforms:
+    stages = warp_stages(sloppy=sloppy)
+    register(fixed, moving, stages, prefix=prefix, initial=initial, composite=True)
     xfm = TemplateTransforms(
         forward=Path(f"{prefix}Composite.h5"), inverse=Path(f"{prefix}InverseComposite.h5")
     )
@@ -156,8 +187,8 @@ def register_to_template(
     return xfm
 
 
-def _template_brain() -> ANTsImage:
-    t1w = ants.image_read(str(template_file("T1w")))
+def _template_brain(space: str) -> ANTsImage:
+    t1w = ants.image_read(str(template_file("T1w", space=space)))
     return resample(t1w, reference_image(isotropic_grid(t1w, spacing_mm=WORKING_MM)), [])
 
 

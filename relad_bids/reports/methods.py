@@ -15,6 +15,12 @@ _NO_FLAIR = (
 )
 
 
+_TEMPLATES = {
+    "MNI152NLin2009cAsym": "Fonov et al., 2009, NeuroImage",
+    "MNI152NLin6Asym": "Evans et al., 2012, NeuroImage",
+}
+
+
 def methods_text(
     *,
     software_version: str,
@@ -35,7 +41,7 @@ def methods_text(
     versions
         Package -> version; ``ants``, ``torch`` and ``nipype`` are named where they are given.
     space
-        Template space, e.g. ``MNI152NLin2009cAsym``.
+        Template space, one of :data:`relad_bids.data.template.SPACES`.
     checkpoint, statement
         Label of the network's weights, and the sentence of their card.
     references
@@ -66,8 +72,8 @@ def _preparation(version: str, versions: Mapping[str, str], space: str, *, has_f
         f"PLOS Computational Biology) built on Nipype{_of(versions, 'nipype')} (Gorgolewski et "
         f"al., 2011, Frontiers in Neuroinformatics). The T1w image was corrected for intensity "
         f"non-uniformity with N4 (Tustison et al., 2010, IEEE Transactions on Medical Imaging), "
-        f"its brain was extracted, and it was registered to the template {space} (Fonov et al., "
-        f"2009, NeuroImage) with symmetric diffeomorphic normalisation (Avants et al., 2008, "
+        f"its brain was extracted, and it was registered to the template {space} "
+        f"({_TEMPLATES[space]}) with symmetric diffeomorphic normalisation (Avants et al., 2008, "
         f"Medical Image Analysis), all as implemented in ANTs{_of(versions, 'ants')}. "
         f"{_FLAIR if has_flair else _NO_FLAIR}"
     )

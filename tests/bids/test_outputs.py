@@ -36,6 +36,8 @@ EXPECTED = {
     "reference_mask": f"anat/{HEAD}_space-T1w_label-cerebellumGM_desc-ref_mask.nii.gz",
     "suvr_mni": f"pet/{HEAD}_trc-11CPIB_space-{MNI}_res-1_meas-SUVR_desc-synth_mimap.nii.gz",
     "suvr_t1w": f"pet/{HEAD}_trc-11CPIB_space-T1w_meas-SUVR_desc-synth_mimap.nii.gz",
+    "suvr_sd_mni": f"pet/{HEAD}_trc-11CPIB_space-{MNI}_res-1_meas-SUVR_stat-std_desc-synth_"
+    "mimap.nii.gz",
     "kinpar": f"pet/{HEAD}_trc-11CPIB_{DK}_model-SUVR_desc-synth_kinpar.tsv",
     "qc": f"{HEAD}_desc-relad_qc.tsv",
 }
@@ -43,7 +45,7 @@ EXPECTED = {
 
 EXTRA = {
     "reference_mask": {"label": "cerebellumGM"},
-    **{key: {"trc": "11CPIB"} for key in ("suvr_mni", "suvr_t1w", "kinpar")},
+    **{key: {"trc": "11CPIB"} for key in ("suvr_mni", "suvr_t1w", "suvr_sd_mni", "kinpar")},
 }
 
 

@@ -45,11 +45,13 @@ def test_nothing_was_injected():
     """Fields of a measurement must not stand beside a synthetic image."""
     facts = synthetic_facts(
         tiny_card(sha256="cd" * 32), tracer="pib", radionuclide="C11",
-        reference="cerebellum-whole", seed=7, device="cpu",
+        reference="cerebellum-whole", n_samples=8, steps=12, seed=7, device="cpu",
     )  # fmt: skip
     assert facts["Synthetic"] is True
     assert facts["Units"] == "unitless"
     assert facts["Statement"] == "A toy, for tests."
     assert facts["SynthesisModel"]["Seed"] == 7
+    assert facts["SynthesisModel"]["NumberOfSamples"] == 8
+    assert facts["SynthesisModel"]["Sampler"] == {"name": "one-pass", "steps": 12}
     assert facts["SynthesisModel"]["WeightsSHA256"] == "cd" * 32
     assert not [key for key in facts if key.startswith(("Inject", "Frame", "TimeZero", "Scan"))]

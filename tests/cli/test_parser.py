@@ -17,6 +17,7 @@ def test_defaults():
     assert args.missing_flair == "skip"
     assert args.min_coverage == 0.5
     assert args.random_seed == 0
+    assert (args.n_samples, args.sampling_steps) == (1, None)
     assert args.work_dir == Path("work")
     assert args.nprocs is None
 
@@ -53,6 +54,7 @@ def test_flags_of_other_apps_are_accepted(flags):
         (["bids", "out"], 64, "analysis_level"),
         ([*PLACES, "--missing-flair", "guess"], 64, "invalid choice: 'guess'"),
         ([*PLACES, "--random-seed", "x"], 64, "invalid int value: 'x'"),
+        ([*PLACES, "--n-samples", "2.5"], 64, "invalid int value: '2.5'"),
         ([*PLACES, "--min-cov", "0.3"], 64, "unrecognized arguments"),
         (["bids", "out", "session"], 17, "level 'session' is not supported; use participant or"),
         (["bids", "out", "Participant"], 17, "level 'Participant' is not supported"),
@@ -87,6 +89,7 @@ def test_workshop_usage(capsys, argv):
         (["nowhere", "{out}", "group"], 66, "VOI tables were looked for in"),
         (["x", "{out}", "participant", "--synth-tracers", "gold"], 64, "tracer 'gold' is not"),
         (["x", "{out}", "participant", "--min-coverage", "2"], 64, "min_coverage 2.0 is not in"),
+        (["x", "{out}", "participant", "--n-samples", "0"], 64, "n_samples 0 is below 1"),
     ],
 )
 def test_errors_are_one_message_and_their_code(capsys, tmp_path, argv, code, message):

@@ -2,11 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
-from toys import TRACERS, tiny_card, tiny_config
+from toys import TRACERS, drawing_card, tiny_card, tiny_config
 
 from relad_bids.cli.parser import parse
 from relad_bids.cli.settings import BUNDLED, config_of, for_checkpoint
-from relad_bids.errors import ConfigError, UsageError
+from relad_bids.errors import CheckpointError, ConfigError, UsageError
+from relad_bids.model.card import TracerOutput
+from relad_bids.model.published import published_card
 
 
 def settings(*flags):
@@ -28,14 +30,44 @@ def test_labels_lose_their_prefix_and_come_once():
 
 
 def test_tracers_by_any_name_come_once_in_the_order_given():
-    assert settings("--synth-tracers", "amyloid", "18FAV1451", "tau").tracers == (
-        "pib", "flortaucipir",
-    )  # fmt: skip
+    config = settings("--synth-tracers", "amyloid", "18FAV1451", "tau")
+    assert for_checkpoint(config, tiny_card()).tracers == ("pib", "flortaucipir")
 
 
 def test_reference_regions_by_tracer():
     config = settings("--ref-region", "tau=cerebellum-gm", "11CPIB=cerebellum-gm")
-    assert config.reference == {"flortaucipir": "cerebellum-gm", "pib": "cerebellum-gm"}
+    known = for_checkpoint(config, tiny_card()).reference
+    assert known == {"flortaucipir": "cerebellum-gm", "pib": "cerebellum-gm"}
+
+
+@pytest.mark.parametrize("flags", [("--synth-tracers", "gold"), ("--ref-region", "gold=pons")])
+def test_a_tracer_nobody_knows_is_told_before_the_dataset_is_read(flags):
+    with pytest.raises(UsageError, match="the tracer 'gold' is not known"):
+        settings(*flags)
+
+
+def test_words_of_the_paper_are_the_classes_of_its_checkpoint():
+    """0 PBR, 1 PIB, 2 TAU; nobody said which ligand the first one is."""
+    card = published_card(epoch=99, blob="0" * 40)
+    config = settings("--synth-tracers", "PBR", "PIB", "TAU", "--ref-region", "PBR=cerebellum-gm")
+    found = for_checkpoint(config, card)
+    assert found.tracers == ("tspo-undeclared", "pib", "flortaucipir")
+    assert [card.tracer(name).index for name in found.tracers] == [0, 1, 2]
+    assert found.reference == {"tspo-undeclared": "cerebellum-gm"}
+    assert for_checkpoint(settings(), card).tracers == found.tracers
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--synth-tracers", "pbr28"), r"asked for pbr28; which TSPO ligand .* cannot be taken"),
+        (("--ref-region", "pbr=global-brain"), r"region global-brain was asked for tspo-undecl"),
+        (("--synth-tracers", "mk6240"), r"was asked for the tracer 'mk6240'; it synthesises"),
+    ],
+)
+def test_what_belongs_to_a_ligand_is_refused_where_none_was_declared(flags, message):
+    with pytest.raises(UsageError, match=message):
+        for_checkpoint(settings(*flags), published_card(epoch=99, blob="0" * 40))
 
 
 @pytest.mark.parametrize("text", ["cerebellum-gm", "pib=", "="])
@@ -87,10 +119,17 @@ def test_a_tracer_the_checkpoint_does_not_know(tmp_path):
         for_checkpoint(tiny_config(tmp_path, tracers=("mk6240",)), tiny_card())
 
 
+@pytest.mark.parametrize("space", ["MNI152NLin2009cAsym", "MNI152NLin6Asym"])
+def test_spaces_that_mri_is_prepared_in(tmp_path, space):
+    assert for_checkpoint(tiny_config(tmp_path), tiny_card(space=space)).tracers == TRACERS
+
+
 def test_a_checkpoint_of_another_space(tmp_path):
-    card = tiny_card(space="MNI152NLin6Asym")
-    with pytest.raises(UsageError, match="tiny works in MNI152NLin6Asym; this version prepares"):
-        for_checkpoint(tiny_config(tmp_path), card)
+    with pytest.raises(
+        UsageError,
+        match=r"tiny works in MNI305; .* MRI in MNI152NLin2009cAsym or MNI152NLin6Asym",
+    ):
+        for_checkpoint(tiny_config(tmp_path), tiny_card(space="MNI305"))
 
 
 def test_a_reference_region_that_cannot_be_drawn(tmp_path):
@@ -115,3 +154,27 @@ def test_a_network_that_never_saw_a_flair_missing(tmp_path, rule, trained, fine)
     else:
         with pytest.raises(UsageError, match="tiny was never trained without FLAIR"):
             for_checkpoint(config, card)
+
+
+def test_samples_and_steps_reach_the_settings():
+    config = settings("--n-samples", "8", "--sampling-steps", "12")
+    assert (config.n_samples, config.sampling_steps) == (8, 12)
+    assert (settings().n_samples, settings().sampling_steps) == (1, None)
+
+
+@pytest.mark.parametrize(("asked", "used"), [(None, 2), (20, 20)])
+def test_steps_are_the_checkpoints_unless_told_otherwise(tmp_path, asked, used):
+    config = tiny_config(tmp_path, sampling_steps=asked)
+    assert for_checkpoint(config, drawing_card()).sampling_steps == used
+    assert for_checkpoint(tiny_config(tmp_path), tiny_card()).sampling_steps == 1
+
+
+def test_a_network_with_one_answer_is_asked_for_more(tmp_path):
+    with pytest.raises(UsageError, match="tiny is of the kind unet, which has one answer"):
+        for_checkpoint(tiny_config(tmp_path, n_samples=2), tiny_card())
+
+
+def test_a_checkpoint_of_a_tracer_nobody_knows(tmp_path):
+    card = tiny_card(tracers=(TracerOutput(name="gold", index=0),))
+    with pytest.raises(CheckpointError, match="tiny synthesises gold; this version knows nothing"):
+        for_checkpoint(tiny_config(tmp_path, tracers=()), card)

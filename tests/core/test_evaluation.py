@@ -6,7 +6,7 @@ from scipy import stats
 from relad_bids.core.agreement import CORRELATIONS, METRICS, agreement, concordance
 from relad_bids.core.calibration import conformal_factors, spread_calibration
 from relad_bids.core.evaluation import TABLE_COLUMNS, compare, dictionary, evaluate, mean_scores
-from relad_bids.core.floors import permuted_floor, trained_floor
+from relad_bids.core.floors import trained_floor
 from relad_bids.errors import DataError
 
 DRAWS = 200
@@ -207,7 +207,6 @@ def test_missing_columns(rng, make_cohort):
         lambda: scores_of(pairs, floors=["age"]),
         lambda: mean_scores(pairs, rng=rng, floors=["age"]),
         lambda: spread_calibration(pairs.drop(columns="spread"), n_samples=2, rng=rng),
-        lambda: permuted_floor(pairs, "truth", rng=rng),
         lambda: trained_floor(pairs, pairs),
     ):
         with pytest.raises(DataError, match=r"has the columns participant_id, .*missing. Add"):

@@ -109,6 +109,17 @@ def test_a_spike_does_not_set_the_scale(image):
     assert normalise_mri(spiked, mask, steady).upper < 900
 
 
+def test_the_published_code_masks_first_and_scales_then(image, mask):
+    """Method.md 2.1: v <- 2 (v - min v) / (max v - min v) - 1 of the masked volume."""
+    assert image[mask].min() > 1  # its darkest voxel is not what becomes -1
+    masked = np.where(mask, image, 0)
+    expected = 2 * (masked - masked.min()) / (masked.max() - masked.min()) - 1
+    contract = MRIContract(lower_percentile=0, upper_percentile=100, background_counts=True)
+    made = normalise_mri(image, mask, contract)
+    np.testing.assert_allclose(made.data, expected, atol=1e-6)
+    assert (made.lower, made.upper) == (0, image[mask].max())
+
+
 def test_an_empty_mask(image):
     with pytest.raises(DataError, match="brain mask is empty"):
         normalise_mri(image, np.zeros(SHAPE, dtype=bool), MRIContract())

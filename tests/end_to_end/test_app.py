@@ -125,22 +125,19 @@ def test_sidecars_name_no_folder_of_the_machine(run, dataset):
             assert str(dataset.parent.parent) not in path.read_text(), path
 
 
-def test_the_validator_finds_nothing_and_would_find_something(run, tmp_path):
-    _, out, _ = run
+def issues(folder: Path) -> tuple[int, list[str]]:
+    """Exit code of the BIDS validator and what it found."""
     validator = shutil.which("bids-validator-deno", path=str(Path(sys.executable).parent))
     if validator is None:
         pytest.skip("bids-validator-deno is not installed")
+    command = [validator, str(folder), "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)["issues"]["issues"]
+    return done.returncode, [f"{i['severity']} {i['code']} {i['location']}" for i in found]
 
-    def issues(folder: Path) -> tuple[int, list[str]]:
-        done = subprocess.run(
-            [validator, str(folder), "--format", "json"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        found = json.loads(done.stdout)["issues"]["issues"]
-        return done.returncode, [f"{i['severity']} {i['code']} {i['location']}" for i in found]
 
+def test_the_validator_finds_nothing_and_would_find_something(run, tmp_path):
+    _, out, _ = run
     assert issues(out) == (0, [])
     broken = shutil.copytree(out, tmp_path / "broken")
     ignore = broken / ".bidsignore"
@@ -157,6 +154,140 @@ def test_two_processes_write_the_same_bytes(run, dataset, tmp_path):
     again = relad_bids(dataset, tmp_path / "out", "participant", *args)
     assert again.returncode == 0, again.stderr
     assert digests(tmp_path / "out") == digests(out)
+
+
+DRAWS = ("--n-samples", 8, "--sampling-steps", 3, "--sloppy", "--participant-label", "001")
+MAPS = "sub-*/pet/*_mimap.nii.gz"
+
+
+@pytest.fixture(scope="module")
+def drawn(run, dataset, drawing_checkpoint, tmp_path_factory):
+    """Eight draws of three steps for each of two tracers; the prepared MRI is there already."""
+    out = tmp_path_factory.mktemp("drawn") / "out"
+    args = ("-w", run[2], "--nprocs", 1, "--model-dir", drawing_checkpoint, *DRAWS)
+    done = relad_bids(dataset, out, "participant", *args, "--synth-tracers", "tau", "pib")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_samples_give_a_spread_and_say_how_they_were_drawn(drawn):
+    for path in drawn.glob(TABLE):
+        table = pd.read_csv(path, sep="\t", na_values=["n/a"])
+        assert set(table["n_samples"]) == {8}
+        assert not table["qc_flags"].str.contains("single_sample").any()
+        measured = table["suvr_mean"].notna()
+        assert (table.loc[measured, "suvr_sd_samples"] >= 0).all()
+        # Voxels that differ alone: pooled over a brain they hardly do, in a voxel they do.
+        brain = table.query("voi == 'global-brain' and hemi == 'B'")["suvr_sd_samples"].item()
+        assert 0 < brain < table["suvr_sd_samples"].max()
+        model = json.loads(path.with_suffix(".json").read_text())["SynthesisModel"]
+        assert model["Sampler"] == {"name": "dpmpp2m", "steps": 3, "spacing": "log_snr"}
+        assert model["NumberOfSamples"] == 8
+        assert model["Seed"] == table["seed"].unique().item()
+    assert len(list(drawn.glob(TABLE))) == 2
+
+
+def test_the_map_of_the_spread_has_its_own_name(drawn):
+    maps = sorted(drawn.glob("sub-001/pet/*_stat-std_*.nii.gz"))
+    tail = "space-MNI152NLin2009cAsym_res-8p96_meas-SUVR_stat-std_desc-synth_mimap.nii.gz"
+    assert [path.name for path in maps] == [
+        f"sub-001_trc-11CPIB_{tail}", f"sub-001_trc-18FAV1451_{tail}",
+    ]  # fmt: skip
+    for path in maps:
+        assert "not how wrong" in Path(str(path).replace(".nii.gz", ".json")).read_text()
+        mean, sd = nb.load(str(path).replace("_stat-std", "")), nb.load(path)
+        np.testing.assert_allclose(sd.affine, mean.affine)
+        brain = mean.get_fdata() > 0
+        assert np.all(sd.get_fdata()[~brain] == 0)
+        # Measured 0.08 SUVr.
+        assert 0.05 < np.median(sd.get_fdata()[brain]) < 0.5
+
+
+def test_the_validator_takes_the_spread(drawn):
+    assert issues(drawn) == (0, [])
+
+
+def test_draws_are_the_same_in_any_order_and_by_any_number_of_processes(
+    drawn, run, dataset, drawing_checkpoint, tmp_path
+):
+    """The network is asked again: what it said last time is gone."""
+    for folder in run[2].glob("*/relad_wf/*/synthesise"):
+        shutil.rmtree(folder)
+    args = ("-w", run[2], "--nprocs", 2, "--model-dir", drawing_checkpoint, *DRAWS)
+    out = tmp_path / "out"
+    done = relad_bids(dataset, out, "participant", *args, "--synth-tracers", "pib", "tau")
+    assert done.returncode == 0, done.stderr
+    assert digests(out) == digests(drawn)
+    for path in drawn.glob(MAPS):
+        assert (out / path.relative_to(drawn)).read_bytes() == path.read_bytes()
+
+
+def test_another_seed_gives_other_draws(drawn, run, dataset, drawing_checkpoint, tmp_path):
+    args = ("-w", run[2], "--nprocs", 1, "--model-dir", drawing_checkpoint, *DRAWS)
+    more = ("--synth-tracers", "pib", "--random-seed", 1)
+    done = relad_bids(dataset, tmp_path / "out", "participant", *args, *more)
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "out").glob(TABLE)
+    other, first = (
+        pd.read_csv(p, sep="\t", na_values=["n/a"])
+        for p in (path, drawn / path.relative_to(tmp_path / "out"))
+    )
+    assert other["seed"].unique().item() != first["seed"].unique().item()
+    assert (other["suvr_mean"] - first["suvr_mean"]).abs().max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def published(run, dataset, published_like_checkpoint, tmp_path_factory):
+    """Two tracers, in the paper's words, of a network like the published one."""
+    out = tmp_path_factory.mktemp("published") / "out"
+    args = ("-w", run[2], "--nprocs", 1, "--sloppy", "--participant-label", "001")
+    network = ("--model-dir", published_like_checkpoint, "--sampling-steps", 2)
+    done = relad_bids(
+        dataset, out, "participant", *args, *network, "--synth-tracers", "PBR", "TAU"
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_names_carry_the_space_of_the_checkpoint(published):
+    names = [path.name for path in (published / "sub-001").rglob("*")]
+    assert not [name for name in names if "2009c" in name]
+    assert "sub-001_from-T1w_to-MNI152NLin6Asym_mode-image_xfm.h5" in names
+    head = "sub-001_trc-TSPOundeclared_"
+    assert f"{head}space-MNI152NLin6Asym_res-8p96_meas-SUVR_desc-synth_mimap.nii.gz" in names
+    assert f"{head}atlas-DesikanKilliany_model-SUVR_desc-synth_kinpar.tsv" in names
+    (path,) = published.glob("sub-001/anat/*_space-MNI*_desc-norm_T1w.json")
+    assert json.loads(path.read_text())["SpatialReference"] == "MNI152NLin6Asym"
+
+
+def test_a_minmax_network_is_read_by_ratios_alone(published):
+    """Whatever its unit is: regional means over that of the reference, from the written files."""
+    (path,) = published.glob("sub-001/pet/*_trc-18FAV1451_*_kinpar.tsv")
+    table = pd.read_csv(path, sep="\t", na_values=["n/a"])
+    assert table["unit"].str.startswith("arbitrary").all()
+    np.testing.assert_allclose(
+        table["suvr_mean"], table["mean"] / table["ref_mean"], rtol=1e-4
+    )  # six digits of each are written
+    suvr = nb.load(next(published.glob("sub-001/pet/*18FAV1451_space-T1w*.nii.gz"))).get_fdata()
+    labels = nb.load(next(published.glob("sub-001/anat/*_dseg.nii.gz"))).get_fdata()
+    row = table.query("voi == 'thalamus' and hemi == 'B'").iloc[0]
+    assert np.nanmean(suvr[np.isin(labels, (10, 49))]) == pytest.approx(row["suvr_mean"], rel=1e-4)
+
+
+def test_an_undeclared_ligand_has_a_table_and_a_flag(published):
+    (path,) = published.glob("sub-001/pet/*_trc-TSPOundeclared_*_kinpar.tsv")
+    table = pd.read_csv(path, sep="\t", na_values=["n/a"])
+    assert set(table["tracer"]) == {"tspo-undeclared"}
+    flags = table["qc_flags"].str.split(";")
+    assert all({"pseudo_reference", "ligand_undeclared"} <= set(row) for row in flags)
+    assert table["suvr_mean"].notna().mean() > 0.9
+    (sidecar,) = published.glob("sub-001/pet/*_trc-TSPOundeclared_space-T1w_*.json")
+    facts = json.loads(sidecar.read_text())
+    assert (facts["TracerName"], facts["TracerRadionuclide"]) == ("tspo-undeclared", "n/a")
+
+
+def test_the_validator_takes_the_other_space(published):
+    assert issues(published) == (0, [])
 
 
 def test_group_needs_no_raw_data_and_joins_all_rows(run, tmp_path):

@@ -189,6 +189,12 @@ def test_a_tracer_this_checkpoint_does_not_know(run):
     assert "it synthesises flortaucipir" in err
 
 
+def test_samples_of_a_network_with_one_answer(run, checkpoint):
+    code, err = run("--model-dir", checkpoint, "--n-samples", "8")
+    assert code == 64
+    assert "tiny is of the kind unet, which has one answer" in err
+
+
 def test_a_reference_region_that_cannot_be_drawn(run):
     code, err = run("--ref-region", "pib=pons")
     assert code == 64

@@ -1,10 +1,11 @@
 import nibabel as nb
 import numpy as np
 import pytest
+import torch
 from toys import AFFINE, SHAPE, TRACERS, oblique, tiny_card
 
 from relad_bids.errors import CheckpointError, DataError, GridMismatchError
-from relad_bids.interfaces.network import NormaliseMRI, SynthesisePET
+from relad_bids.interfaces.network import NormaliseMRI, SynthesisePET, network_mem_gb
 from relad_bids.model.predictor import Predictor
 
 GRID = np.array(AFFINE)
@@ -32,11 +33,35 @@ def images(make_nifti, rng, mask):
     return found
 
 
+SEEDS = {tracer: 11 + index for index, tracer in enumerate(TRACERS)}
+
+
+def step_of(folder, images, tracers=TRACERS, *, seeds=SEEDS, **settings):
+    return SynthesisePET(
+        model_dir=str(folder), tracers=list(tracers), seeds=[seeds[t] for t in tracers],
+        **images, **settings,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def synthesise(run_step, checkpoint):
     def run(images, tracers=TRACERS, name="synthesise"):
-        step = SynthesisePET(model_dir=str(checkpoint), tracers=list(tracers), **images)
+        step = step_of(checkpoint, images, tracers)
         return [nb.load(path) for path in run_step(step, name).out_files]
+
+    return run
+
+
+@pytest.fixture
+def draw(run_step, drawing_checkpoint, images):
+    """Draw; return by tracer the mean image and, where they are kept, the samples."""
+
+    def run(tracers=TRACERS, name="draw", **settings):
+        out = run_step(step_of(drawing_checkpoint, images, tracers, **settings), name)
+        means = [nb.load(path).get_fdata(dtype=np.float32) for path in out.out_files]
+        samples = np.array([nb.load(path).get_fdata() for path in out.sample_files])
+        kept = samples.reshape(len(tracers), -1, *SHAPE)
+        return dict(zip(tracers, means, strict=True)), dict(zip(tracers, kept, strict=True))
 
     return run
 
@@ -110,12 +135,11 @@ def test_order_and_choice_of_tracers(synthesise, images):
 
 def test_images_that_are_not_on_the_networks_grid(tmp_path, make_nifti, checkpoint):
     shape = (16, 20, 23)
-    step = SynthesisePET(
-        model_dir=str(checkpoint),
-        tracers=["pib"],
-        t1w=make_nifti("t1w.nii.gz", np.zeros(shape, np.float32), GRID),
-        mask=make_nifti("m.nii.gz", np.ones(shape, np.uint8), GRID),
-    )
+    given = {
+        "t1w": make_nifti("t1w.nii.gz", np.zeros(shape, np.float32), GRID),
+        "mask": make_nifti("m.nii.gz", np.ones(shape, np.uint8), GRID),
+    }
+    step = step_of(checkpoint, given, ["pib"])
     with pytest.raises(DataError, match=r"shape \(2, 16, 20, 24\), got \(2, 16, 20, 23\)"):
         step.run(cwd=str(tmp_path))
 
@@ -127,6 +151,65 @@ def test_a_damaged_checkpoint_stops_the_step(tmp_path, images, checkpoint):
         (spoilt / path.name).write_bytes(path.read_bytes())
     with (spoilt / "model.safetensors").open("ab") as file:
         file.write(b"\0")
-    step = SynthesisePET(model_dir=str(spoilt), tracers=["pib"], **images)
+    step = step_of(spoilt, images, ["pib"])
     with pytest.raises(CheckpointError, match="damaged or was exchanged"):
         step.run(cwd=str(tmp_path))
+
+
+def test_the_image_is_the_mean_of_its_samples(draw, mask):
+    means, samples = draw(n_samples=8)
+    for tracer in TRACERS:
+        assert samples[tracer].shape[0] == 8
+        np.testing.assert_allclose(means[tracer], samples[tracer].mean(0), atol=1e-6)
+        apart = np.ptp(samples[tracer], axis=0)[mask > 0]
+        assert np.median(apart) > 0.1  # eight draws with a spread of 0.2 / 2 * 3 SUVr and more
+        assert np.all(samples[tracer][:, mask == 0] == 0)
+
+
+def test_samples_are_what_the_predictor_draws_with_true_zero(draw, drawing_checkpoint, images):
+    """The contract is undone before the average: below its zero lies noise, not uptake."""
+    mri = np.stack(
+        [nb.load(images[name]).get_fdata(dtype=np.float32) for name in ("t1w", "flair")]
+    )
+    inside = nb.load(images["mask"]).get_fdata() > 0
+    predictor = Predictor.from_folder(drawing_checkpoint)
+    _, samples = draw(["pib"], n_samples=8, steps=3)
+    generator = torch.Generator().manual_seed(SEEDS["pib"])
+    x = predictor.predict(mri, "pib", n_samples=8, steps=3, generator=generator)[:, 0]
+    expected = np.where(inside, np.maximum((x + 1) / 2, 0) * 4.0, 0)
+    np.testing.assert_allclose(samples["pib"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_samples", "kept"), [(1, 0), (7, 0), (8, 8)])
+def test_samples_are_kept_where_they_make_a_spread(draw, n_samples, kept):
+    _, samples = draw(["pib"], n_samples=n_samples)
+    assert len(samples["pib"]) == kept
+
+
+def test_each_tracer_has_its_own_chance(draw):
+    """Alone, in any company and in any order."""
+    every, _ = draw(name="every", n_samples=2)
+    turned, _ = draw(TRACERS[::-1], name="turned", n_samples=2)
+    alone, _ = draw(["pib"], name="alone", n_samples=2)
+    for tracer in TRACERS:
+        np.testing.assert_array_equal(every[tracer], turned[tracer])
+    np.testing.assert_array_equal(every["pib"], alone["pib"])
+
+
+def test_another_seed_is_another_draw(draw):
+    first, _ = draw(["pib"], name="first")
+    other, _ = draw(["pib"], name="other", seeds={"pib": 99})
+    assert np.abs(first["pib"] - other["pib"]).max() > 0.1
+
+
+def test_steps_are_the_checkpoints_unless_told_otherwise(draw):
+    own, _ = draw(["pib"], name="own")
+    two, _ = draw(["pib"], name="two", steps=2)
+    five, _ = draw(["pib"], name="five", steps=5)
+    np.testing.assert_array_equal(own["pib"], two["pib"])
+    assert np.abs(own["pib"] - five["pib"]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("shape", "measured_gb"), [((80, 92, 80), 1.2), ((160, 180, 160), 4.85)])
+def test_memory_that_is_asked_for_is_what_was_measured_and_little_more(shape, measured_gb):
+    assert measured_gb <= network_mem_gb(shape) < measured_gb + 0.5

@@ -8,7 +8,8 @@ from toys import AFFINE, SHAPE, centres_mm, oblique, write_transform
 from relad_bids.core.columns import COLUMNS
 from relad_bids.errors import EmptyRegionError, GridMismatchError
 from relad_bids.files import read_table
-from relad_bids.interfaces.quantify import QuantifyPET, WarpActivity, WarpParcellation
+from relad_bids.interfaces.atlas import WarpParcellation
+from relad_bids.interfaces.quantify import MeasureSpread, QuantifyPET, WarpActivity
 
 T1W_SHAPE = (30, 26, 28)
 T1W = oblique((6.5, 6.0, 7.0), degrees=12.0, origin=(-70.0, -105.0, -75.0))
@@ -69,11 +70,15 @@ def parcellate(run_step, make_nifti, t1w, identity):
 
 @pytest.fixture
 def quantify(run_step, activity_mni):
-    def run(activity, parcellation, *, ref_region="cerebellum-gm", min_coverage=0.5, name="plain"):
+    def run(
+        activity, parcellation, *, ref_region="cerebellum-gm", min_coverage=0.5, name="plain",
+        **settings,
+    ):  # fmt: skip
         step = QuantifyPET(
             activity=activity, activity_mni=activity_mni, dseg=parcellation.dseg,
             inferior=parcellation.inferior, numbers=parcellation.numbers, ref_region=ref_region,
             min_coverage=min_coverage, context={"tracer": "pib"}, flags=["single_sample"],
+            **settings,
         )  # fmt: skip
         out = run_step(step, f"quantify_{name}")
         table = read_table(out.table).set_index(["family", "voi", "hemi"]).sort_index()
@@ -247,3 +252,108 @@ def test_errors_name_their_files(tmp_path, parcellate, make_nifti, activity_mni)
         with pytest.raises(error, match=message) as caught:
             QuantifyPET(activity=activity, **settings).run(cwd=str(tmp_path))
         assert caught.value.__notes__ == [f"activity: {activity}", f"dseg: {parcellation.dseg}"]
+
+
+TILTS = np.array([-0.009, -0.006, -0.002, 0.0, 0.001, 0.004, 0.005, 0.008])
+"""Slopes along x, per mm, by which eight samples of one PET differ."""
+
+
+def tilted(xyz_mm, tilt):
+    return uptake(xyz_mm) + tilt * xyz_mm[0]
+
+
+@pytest.fixture
+def spread(run_step, make_nifti, t1w, identity):
+    """Run the step on samples given as functions of the place; return table, map, samples."""
+
+    def run(functions, parcellation, *, min_coverage=0.5, name="spread", **settings):
+        where = centres_mm(SHAPE, np.array(AFFINE))
+        data = [function(where).astype(np.float32) for function in functions]
+        step = MeasureSpread(
+            samples=[
+                make_nifti(f"{name}{i}.nii.gz", image, np.array(AFFINE))
+                for i, image in enumerate(data)
+            ],
+            t1w=t1w(), mni_to_t1w=identity, dseg=parcellation.dseg,
+            inferior=parcellation.inferior, numbers=parcellation.numbers,
+            ref_region="cerebellum-gm", min_coverage=min_coverage, **settings,
+        )  # fmt: skip
+        out = run_step(step, name)
+        table = read_table(out.table).set_index(["family", "voi", "hemi"]).sort_index()
+        return table["suvr_sd_samples"], out, np.array(data)
+
+    return run
+
+
+def test_spread_of_a_region_is_that_of_its_ratios(spread, parcellate):
+    """Closed form: the mean of each linear sample over the voxel centres, each by its own
+    reference."""
+    parcellation = parcellate()
+    found, _, _ = spread([lambda x, k=k: tilted(x, k) for k in TILTS], parcellation)
+    where = centres_mm(T1W_SHAPE, T1W)
+    labels = np.asarray(nb.load(parcellation.dseg).dataobj)
+    images = np.array([tilted(where, tilt) for tilt in TILTS])
+    reference = images[:, np.isin(labels, (8, 47))].mean(1)
+    for hemi, numbers in {"L": (11, 12, 26), "R": (50, 51, 58)}.items():
+        ratios = images[:, np.isin(labels, numbers)].mean(1) / reference
+        # Six digits are written, of a spread of a few percent.
+        assert found["tspo", "striatum", hemi] == pytest.approx(ratios.std(ddof=1), rel=1e-3)
+    assert found["ref", "cerebellum-gm", "B"] == pytest.approx(0, abs=1e-6)
+
+
+def test_samples_that_differ_by_a_gain_alone(spread, parcellate):
+    """A min-max network's unit is another one in each sample; no ratio may see it."""
+    gains = np.linspace(0.5, 2, 8)
+    found, out, _ = spread([lambda x, g=g: g * uptake(x) for g in gains], parcellate())
+    assert found.notna().any()
+    np.testing.assert_allclose(found.dropna(), 0, atol=1e-6)
+    np.testing.assert_allclose(nb.load(out.suvr_sd_mni).get_fdata(), 0, atol=1e-6)
+
+
+def test_spread_of_voxels_stays_on_the_networks_grid(spread, parcellate):
+    parcellation = parcellate()
+    _, out, samples = spread([lambda x, k=k: tilted(x, k) for k in TILTS], parcellation)
+    labels = np.asarray(nb.load(parcellation.dseg).dataobj)
+    where = centres_mm(T1W_SHAPE, T1W)[:, np.isin(labels, (8, 47))]
+    reference = np.array([tilted(where, tilt).mean() for tilt in TILTS])
+    expected = (samples / reference[:, None, None, None]).std(0, ddof=1)
+    made = nb.load(out.suvr_sd_mni)
+    np.testing.assert_allclose(made.get_fdata(), expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(made.affine, np.array(AFFINE))
+
+
+def test_spread_stands_in_its_rows(
+    quantify, spread, parcellate, run_step, activity_mni, t1w, identity
+):
+    parcellation = parcellate()
+    found, out, _ = spread([lambda x, k=k: tilted(x, k) for k in TILTS], parcellation)
+    activity = warp(run_step, activity_mni, t1w(), identity)
+    plain, _ = quantify(activity, parcellation)
+    table, _ = quantify(activity, parcellation, name="spread_in", spread=out.table)
+    assert plain["suvr_sd_samples"].isna().all()
+    assert table.index.equals(plain.index)
+    np.testing.assert_allclose(table["suvr_sd_samples"], found.loc[table.index], rtol=1e-5)
+    np.testing.assert_array_equal(table["suvr_mean"], plain["suvr_mean"])
+
+
+def test_intervals_stand_in_their_rows(
+    quantify, parcellate, run_step, activity_mni, t1w, identity
+):
+    activity = warp(run_step, activity_mni, t1w(), identity)
+    given = {"factors": {"striatum": 0.25}, "times": "SUVr"}
+    table, _ = quantify(activity, parcellate(), intervals=given)
+    striatum = table.loc[("tspo", "striatum", "B")]
+    width = striatum["suvr_pi90_high"] - striatum["suvr_pi90_low"]
+    assert width == pytest.approx(0.5, abs=1e-5)
+    assert striatum["suvr_pi90_low"] == pytest.approx(striatum["suvr_mean"] - 0.25, abs=1e-5)
+    assert table["suvr_pi90_low"].notna().sum() == 1
+    plain, _ = quantify(activity, parcellate("again"), name="without", intervals={})
+    assert plain["suvr_pi90_low"].isna().all()
+
+
+def test_a_sample_without_uptake_is_named(spread, parcellate):
+    samples = [uptake] * 7 + [lambda x: 0 * uptake(x)]
+    with pytest.raises(Exception, match=r"is 0, must be above 0") as caught:
+        spread(samples, parcellate(), name="empty")
+    assert "sample: " in str(caught.value)
+    assert "empty7.nii.gz" in str(caught.value)

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from toys import SHAPE, TRACERS, tiny_card, tiny_network
+from small_models import KINDS, small
+from toys import SHAPE, TRACERS, drawing_card, tiny_card, tiny_network
 
-from relad_bids.errors import DataError, UsageError
-from relad_bids.model.predictor import Predictor, resolve_device
+from relad_bids.errors import CheckpointError, DataError, UsageError
+from relad_bids.model.card import TracerOutput
+from relad_bids.model.predictor import Predictor, resolve_device, sampling_steps
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +71,101 @@ def test_device_that_is_asked_for():
 def test_no_silent_fall_back_to_the_cpu():
     with pytest.raises(UsageError, match=r"torch sees no GPU. Use --device cpu"):
         resolve_device("cuda")
+
+
+DRAWING = ["ddpm", "ficd", "ddgan", "rela", "rela-latent", "rela-published"]
+
+
+def predictor_of(kind):
+    """A small model of a kind, on the grid of small_models, behind a card that fits."""
+    torch.manual_seed(5)
+    network = small(kind, training=False).eval()
+    shape = (13, 14, 12)
+    card = tiny_card(
+        shape=shape, tracers=(TracerOutput(name="pib", index=1, suvr_max=4.0),), kind=kind
+    )
+    return Predictor(network, card, device="cpu"), shape
+
+
+def test_every_kind_that_draws_is_tried_here():
+    kinds = {kind for kind in KINDS if small(kind, training=False).stochastic}
+    assert kinds == set(DRAWING)
+
+
+@pytest.mark.parametrize("kind", DRAWING)
+def test_one_by_one_they_are_the_draws_of_one_call(kind):
+    """So that memory need not hold them all."""
+    predictor, shape = predictor_of(kind)
+    mri = np.random.default_rng(4).uniform(-1, 1, (2, *shape)).astype(np.float32)
+    steps = None if kind == "ddgan" else 3
+    generator = torch.Generator().manual_seed(21)
+    together = predictor.predict(mri, "pib", n_samples=3, steps=steps, generator=generator)
+    single = list(predictor.draws(mri, "pib", n_samples=3, steps=steps, seed=21))
+    np.testing.assert_array_equal(np.stack(single), together[:, 0])
+    assert not np.array_equal(single[0], single[1])
+
+
+def test_draws_do_not_depend_on_what_was_drawn_before(predictor, mri):
+    predictor, shape = predictor_of("ddpm")
+    mri = np.random.default_rng(4).uniform(-1, 1, (2, *shape)).astype(np.float32)
+    first = next(predictor.draws(mri, "pib", n_samples=1, steps=3, seed=7))
+    torch.rand(17)
+    next(predictor.draws(mri, "pib", n_samples=1, steps=3, seed=8))
+    again = next(predictor.draws(mri, "pib", n_samples=1, steps=3, seed=7))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "steps", "used"), [(1, None, 2), (8, None, 2), (1, 1, 1), (3, 50, 50)]
+)
+def test_steps_of_a_network_that_draws(n_samples, steps, used):
+    assert sampling_steps(drawing_card(), n_samples=n_samples, steps=steps) == used
+
+
+@pytest.mark.parametrize("steps", [None, 1])
+def test_steps_of_a_network_with_one_answer(steps):
+    assert sampling_steps(tiny_card(), n_samples=1, steps=steps) == 1
+
+
+EPSILON = {
+    "name": "linear", "n_steps": 50, "beta_start": 1e-4, "beta_end": 0.02,
+    "zero_terminal_snr": False, "prediction": "epsilon", "clip": True,
+}  # fmt: skip
+ONE_STEP = {"name": "dpmpp2m", "steps": 1, "spacing": "log_snr"}
+WALK = {"name": "ancestral", "steps": 4, "spacing": "trailing"}
+
+
+@pytest.mark.parametrize(
+    ("card", "n_samples", "steps", "message"),
+    [
+        (tiny_card(), 2, None, r"--n-samples 2 and --sampling-steps 1 .* tiny is .* kind unet"),
+        (tiny_card(), 1, 2, r"--n-samples 1 and --sampling-steps 2 .* has one answer"),
+        (drawing_card(), 1, 51, r"51 sampling steps were asked for; .* Ask for 1 to 50"),
+        (drawing_card(), 2, 1, r"--n-samples 2 was asked for in one step each; .*-steps 15"),
+        (drawing_card(sampler=ONE_STEP), 8, None, r"--n-samples 8 was asked for in one step"),
+        (drawing_card(diffusion=EPSILON), 1, 1, r"draws predicts noise, which says nothing"),
+        (drawing_card(kind="ddgan", sampler=WALK), 1, 5, r"draws walks 4 and no other number"),
+        (
+            drawing_card(sampler={"name": "one-pass", "steps": 1, "spacing": "trailing"}),
+            1, 2, r"draws walks 1 and no other number",
+        ),
+    ],
+)  # fmt: skip
+def test_samples_that_cannot_be_drawn(card, n_samples, steps, message):
+    with pytest.raises(UsageError, match=message):
+        sampling_steps(card, n_samples=n_samples, steps=steps)
+
+
+def test_one_walk_takes_its_own_number_of_steps():
+    card = drawing_card(kind="ddgan", sampler=WALK)
+    assert sampling_steps(card, n_samples=8, steps=None) == 4
+    assert sampling_steps(card, n_samples=8, steps=4) == 4
+
+
+def test_two_steps_are_enough_for_a_network_that_predicts_noise():
+    assert sampling_steps(drawing_card(diffusion=EPSILON), n_samples=1, steps=2) == 2
+
+
+def test_a_kind_that_nobody_knows():
+    with pytest.raises(CheckpointError, match=r"of the kind 'gold'; this version knows mean,"):
+        sampling_steps(tiny_card(kind="gold"), n_samples=1, steps=None)

@@ -454,6 +454,7 @@ def test_contracts_of_the_card():
     card = published_card(epoch=99, blob=EPOCH_99)
     assert card.kind == "rela-published"
     assert (card.mri_contract.lower_percentile, card.mri_contract.upper_percentile) == (0, 100)
+    assert card.mri_contract.background_counts  # masked first, scaled then
     assert card.pet_contract == "minmax"
     assert card.sequences == ("T1w", "FLAIR")
     assert not card.missing_flair
@@ -461,7 +462,10 @@ def test_contracts_of_the_card():
         0: UNDECLARED_TSPO, 1: "pib", 2: "flortaucipir",
     }  # fmt: skip
     assert all(t.suvr_max is None for t in card.tracers)
-    assert {"pib", "flortaucipir"} <= set(tracers())
+    assert {t.name for t in card.tracers} <= set(tracers())
+    assert not tracers()[UNDECLARED_TSPO].declared
+    assert tracers()["pib"].declared
+    assert tracers()["flortaucipir"].declared
 
 
 def test_noise_schedule_of_the_card():

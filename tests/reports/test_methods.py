@@ -36,6 +36,14 @@ def test_it_says_that_flair_is_missing():
     assert "rigid" not in text(has_flair=False)
 
 
+@pytest.mark.parametrize(
+    ("space", "paper"),
+    [("MNI152NLin2009cAsym", "Fonov et al., 2009"), ("MNI152NLin6Asym", "Evans et al., 2012")],
+)
+def test_each_template_has_its_paper(space, paper):
+    assert f"the template {space} ({paper}" in text(space=space)
+
+
 def test_a_version_that_is_not_given_is_left_out():
     assert "ANTs. " in text(versions={})
     assert "None" not in text(versions={})

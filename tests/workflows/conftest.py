@@ -1,5 +1,7 @@
 """A card, a config and sessions from which every builder can be tried."""
 
+from dataclasses import replace
+
 import pytest
 from toys import tiny_card, tiny_config, tiny_unit
 
@@ -31,7 +33,8 @@ def unit(config, write_skeleton):
 
 @pytest.fixture
 def session_wf(card, config, unit):
-    def make(**settings):
-        return init_session_wf(unit(**settings), card=card, config=config)
+    def make(*, n_samples=1, **settings):
+        chosen = replace(config, n_samples=n_samples)
+        return init_session_wf(unit(**settings), card=card, config=chosen)
 
     return make

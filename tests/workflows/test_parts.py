@@ -3,7 +3,13 @@
 import pytest
 from wiring import loose_wires
 
-from relad_workflows.outputs import ANAT_PRODUCTS, FLAIR_PRODUCTS, PET_PRODUCTS, init_ds_node
+from relad_workflows.outputs import (
+    ANAT_PRODUCTS,
+    FLAIR_PRODUCTS,
+    PET_PRODUCTS,
+    SPREAD_PRODUCTS,
+    init_ds_node,
+)
 from relad_workflows.prepare import (
     init_prepare_flair_wf,
     init_prepare_t1w_wf,
@@ -13,14 +19,20 @@ from relad_workflows.quantify import init_quantify_wf
 
 GRID = {"shape": [4, 5, 6], "affine": [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]}
 
+QUANTIFY = {
+    "ref_region": "cerebellum-gm", "min_coverage": 0.5, "context": {}, "flags": [],
+    "intervals": {},
+}  # fmt: skip
+
 BUILDERS = {
-    "prepare_t1w_wf": lambda: init_prepare_t1w_wf(skull_strip="auto", sloppy=False),
+    "prepare_t1w_wf": lambda: init_prepare_t1w_wf(
+        space="MNI152NLin2009cAsym", skull_strip="auto", sloppy=False
+    ),
     "prepare_flair_wf": init_prepare_flair_wf,
     "one_wf": lambda: init_to_network_wf(grid=GRID, contract={}, n_transforms=1, name="one_wf"),
     "two_wf": lambda: init_to_network_wf(grid=GRID, contract={}, n_transforms=2, name="two_wf"),
-    "quantify_wf": lambda: init_quantify_wf(
-        ref_region="cerebellum-gm", min_coverage=0.5, context={}, flags=[], name="quantify_wf"
-    ),
+    "quantify_wf": lambda: init_quantify_wf(**QUANTIFY, with_spread=False, name="quantify_wf"),
+    "spread_wf": lambda: init_quantify_wf(**QUANTIFY, with_spread=True, name="spread_wf"),
 }
 
 NODES = {
@@ -33,6 +45,7 @@ NODES = {
     "one_wf": {"list_transforms", "to_grid", "normalise"},
     "two_wf": {"list_transforms", "to_grid", "normalise"},
     "quantify_wf": {"warp_activity", "quantify"},
+    "spread_wf": {"warp_activity", "quantify", "measure_spread"},
 }  # fmt: skip
 
 
@@ -71,7 +84,7 @@ def test_every_field_is_in_the_docstring(name):
     """Inputs and Outputs of a builder are its signature."""
     builder = {
         "prepare_t1w_wf": init_prepare_t1w_wf, "prepare_flair_wf": init_prepare_flair_wf,
-        "quantify_wf": init_quantify_wf,
+        "quantify_wf": init_quantify_wf, "spread_wf": init_quantify_wf,
     }.get(name, init_to_network_wf)  # fmt: skip
     workflow = BUILDERS[name]()
     for node in ("inputnode", "outputnode"):
@@ -87,15 +100,26 @@ def test_first_transform_is_applied_last():
     assert sorted(wires) == [("xfm1", "in1"), ("xfm2", "in2")]
 
 
-@pytest.mark.parametrize(("skull_strip", "sloppy"), [("auto", False), ("force", True)])
-def test_settings_reach_their_steps(skull_strip, sloppy):
-    workflow = init_prepare_t1w_wf(skull_strip=skull_strip, sloppy=sloppy)
+@pytest.mark.parametrize(
+    ("space", "skull_strip", "sloppy"),
+    [("MNI152NLin2009cAsym", "auto", False), ("MNI152NLin6Asym", "force", True)],
+)
+def test_settings_reach_their_steps(space, skull_strip, sloppy):
+    workflow = init_prepare_t1w_wf(space=space, skull_strip=skull_strip, sloppy=sloppy)
     assert workflow.get_node("extract_brain").inputs.mode == skull_strip
     assert workflow.get_node("register_template").inputs.sloppy is sloppy
+    assert workflow.get_node("register_template").inputs.space == space
+
+
+def test_a_sample_is_quantified_as_the_mean_is():
+    workflow = init_quantify_wf(**QUANTIFY, with_spread=True, name="spread_wf")
+    one, all_of_them = workflow.get_node("quantify"), workflow.get_node("measure_spread")
+    for setting in ("ref_region", "min_coverage"):
+        assert getattr(one.inputs, setting) == getattr(all_of_them.inputs, setting)
 
 
 def test_products_are_shared_out():
-    groups = (ANAT_PRODUCTS, FLAIR_PRODUCTS, PET_PRODUCTS, ("qc",))
+    groups = (ANAT_PRODUCTS, FLAIR_PRODUCTS, PET_PRODUCTS, SPREAD_PRODUCTS, ("qc",))
     every = [product for group in groups for product in group]
     assert len(every) == len(set(every))
 

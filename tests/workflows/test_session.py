@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import pytest
 from nipype.interfaces.base import isdefined
-from toys import TRACERS
+from toys import TRACERS, tiny_card
 from wiring import loose_wires
 
 from relad_bids.bids.outputs import PRODUCTS
 from relad_bids.interfaces.outputs import SaveDerivatives
-from relad_workflows.session import init_session_wf, reference_label
+from relad_workflows.session import init_session_wf
+from relad_workflows.tracer import reference_label
 
 
 def steps(workflow):
@@ -29,7 +30,7 @@ CASES = [
     pytest.param({"flair": flair, "session": session, "tracers": tracers})
     for flair in (True, False)
     for session, tracers in (("a", TRACERS), (None, ("pib",)))
-]
+] + [pytest.param({"n_samples": n}) for n in (7, 8)]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -85,7 +86,7 @@ def test_names_tell_the_story(session_wf, flair):
         "inputnode", "prepare_t1w_wf", "list_transforms", "mask_to_grid", "t1w_to_network_wf",
         "synthesise", "warp_parcellation", "describe_parcellation", "collect_qc", "ds_anat",
         "choose_pib", "quantify_pib_wf", "ds_pib", "choose_pbr28", "quantify_pbr28_wf", "ds_pbr28",
-        "write_report",
+        "write_report", "align_atlas",
     }  # fmt: skip
     if flair:
         expected |= {"flair_input", "prepare_flair_wf", "flair_to_network_wf", "ds_flair"}
@@ -124,6 +125,33 @@ def test_each_transform_is_used_in_its_direction(session_wf):
     }  # fmt: skip
 
 
+SPACES = ["MNI152NLin2009cAsym", "MNI152NLin6Asym"]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_space_is_the_checkpoints(config, unit, space):
+    """The template registered to, the one shown, and the names written."""
+    workflow = init_session_wf(unit(), card=tiny_card(space=space), config=config)
+    assert workflow.get_node("prepare_t1w_wf.register_template").inputs.space == space
+    assert workflow.get_node("write_report").inputs.space == space
+    assert {sink.inputs.space for sink in sinks(workflow)} == {space}
+    assert space in workflow.get_node("write_report").inputs.facts["methods"]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_parcellation_comes_from_its_own_space(config, unit, space):
+    """It lies in MNI152NLin6Asym: there it needs no step, elsewhere one that sessions share."""
+    workflow = init_session_wf(unit(), card=tiny_card(space=space), config=config)
+    parcellate = workflow.get_node("warp_parcellation")
+    elsewhere = space != "MNI152NLin6Asym"
+    assert ("align_atlas" in workflow.list_node_names()) is elsewhere
+    assert ("atlas_to_mni" in wires_into(workflow, parcellate)) is elsewhere
+    if elsewhere:
+        align = workflow.get_node("align_atlas").inputs
+        assert align.space == space
+        assert align.cache_dir == str(config.work_dir / "atlas")
+
+
 def test_each_tracer_gets_its_own_image(session_wf):
     """``choose_x`` picks the position that x has in the list the network was given."""
     workflow = session_wf()
@@ -133,6 +161,54 @@ def test_each_tracer_gets_its_own_image(session_wf):
         assert workflow.get_node(f"choose_{tracer}").inputs.index == [position]
         quantify = workflow.get_node(f"quantify_{tracer}_wf.quantify")
         assert quantify.inputs.context["tracer"] == tracer
+
+
+def test_each_tracer_gets_its_own_samples(session_wf):
+    """``sample_files`` holds those of the first tracer, then those of the second ..."""
+    workflow = session_wf(n_samples=8)
+    synthesise = workflow.get_node("synthesise")
+    assert synthesise.inputs.n_samples == 8
+    for position, tracer in enumerate(synthesise.inputs.tracers):
+        chosen = workflow.get_node(f"choose_{tracer}_samples")
+        assert chosen.inputs.index == list(range(8 * position, 8 * position + 8))
+        ((_, target, data),) = workflow._graph.out_edges(chosen, data=True)
+        assert target.name == f"quantify_{tracer}_wf"
+        assert data["connect"] == [("out", "inputnode.samples")]
+
+
+@pytest.mark.parametrize(("n_samples", "told"), [(1, False), (7, False), (8, True)])
+def test_a_spread_is_measured_where_samples_suffice(session_wf, n_samples, told):
+    workflow = session_wf(n_samples=n_samples, tracers=("pib",))
+    assert ("quantify_pib_wf.measure_spread" in workflow.list_node_names()) is told
+    assert ("suvr_sd_mni" in workflow.get_node("ds_pib").interface._products) is told
+    flags = workflow.get_node("quantify_pib_wf.quantify").inputs.flags
+    assert ("single_sample" in flags) is (n_samples == 1)
+
+
+def test_each_tracer_has_its_own_intervals(config, unit):
+    told = {
+        "level": 0.9, "n_samples": 1, "steps": None, "times": "SUVr",
+        "factors": {"pib": {"striatum": {"factor": 0.3, "n": 40}}},
+    }  # fmt: skip
+    workflow = init_session_wf(unit(), card=tiny_card(calibration=told), config=config)
+    found = {
+        tracer: workflow.get_node(f"quantify_{tracer}_wf.quantify").inputs.intervals
+        for tracer in TRACERS
+    }
+    assert found.pop("pib") == {"factors": {"striatum": 0.3}, "times": "SUVr"}
+    assert set(map(len, found.values())) == {0}
+
+
+def test_each_tracer_has_its_own_seed(card, config, unit):
+    """By participant, session, tracer and the base seed; the order does not matter."""
+    one, other = unit(), unit(session="b")
+    seeds = {}
+    for job in (one, other, replace(one, tracers=TRACERS[::-1])):
+        synthesise = init_session_wf(job, card=card, config=config).get_node("synthesise").inputs
+        for tracer, seed in zip(synthesise.tracers, synthesise.seeds, strict=True):
+            assert seeds.setdefault((job.label, tracer), seed) == seed
+            assert seed == job.seed(config.seed, tracer)
+    assert len(set(seeds.values())) == len(seeds) == 6
 
 
 def test_the_page_gets_the_tracers_in_the_order_of_its_facts(session_wf):
@@ -147,8 +223,9 @@ def test_the_page_gets_the_tracers_in_the_order_of_its_facts(session_wf):
 
 def test_settings_reach_their_steps(card, config, unit):
     chosen = replace(
-        config, min_coverage=0.7, reference={"pib": "cerebellum-gm"}, seed=9, omp_nthreads=2
-    )
+        config, min_coverage=0.7, reference={"pib": "cerebellum-gm"}, seed=9, omp_nthreads=2,
+        n_samples=3, sampling_steps=5,
+    )  # fmt: skip
     one = unit()
     workflow = init_session_wf(one, card=card, config=chosen)
     quantify = workflow.get_node("quantify_pib_wf.quantify")
@@ -156,6 +233,9 @@ def test_settings_reach_their_steps(card, config, unit):
     assert quantify.inputs.ref_region == "cerebellum-gm"
     assert quantify.inputs.context["seed"] == one.seed(9, "pib")
     synthesise = workflow.get_node("synthesise")
+    assert (synthesise.inputs.n_samples, synthesise.inputs.steps) == (3, 5)
+    assert synthesise.inputs.seeds == [one.seed(9, tracer) for tracer in one.tracers]
+    assert synthesise.inputs.weights == card.sha256
     assert synthesise.inputs.num_threads == 2
     assert synthesise.n_procs == 2
 

@@ -17,6 +17,7 @@ ANAT_PRODUCTS = (
 )  # fmt: skip
 FLAIR_PRODUCTS = ("flair_preproc", "flair_mni", "flair_norm", "flair_to_t1w_xfm")
 PET_PRODUCTS = ("suvr_mni", "suvr_t1w", "kinpar", "reference_mask")
+SPREAD_PRODUCTS = ("suvr_sd_mni",)
 
 
 def init_ds_node(

@@ -27,9 +27,9 @@ REGISTRATION_MEM_GB = 2.0
 
 
 def init_prepare_t1w_wf(
-    *, skull_strip: str, sloppy: bool, name: str = "prepare_t1w_wf"
+    *, space: str, skull_strip: str, sloppy: bool, name: str = "prepare_t1w_wf"
 ) -> Workflow:
-    """Correct, strip, segment a T1w and register it to the template.
+    """Correct, strip, segment a T1w and register it to the template of a space.
 
     Inputs
     ------
@@ -63,7 +63,9 @@ def init_prepare_t1w_wf(
     )
     segment_tissue = Node(SegmentTissue(), name="segment_tissue", mem_gb=IMAGE_MEM_GB)
     register_template = Node(
-        RegisterTemplate(sloppy=sloppy), name="register_template", mem_gb=REGISTRATION_MEM_GB
+        RegisterTemplate(space=space, sloppy=sloppy),
+        name="register_template",
+        mem_gb=REGISTRATION_MEM_GB,
     )
     workflow = Workflow(name=name)
     # fmt: off

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from relad_bids.interfaces.quantify import QuantifyPET, WarpActivity
+from relad_bids.interfaces.quantify import MeasureSpread, QuantifyPET, WarpActivity
 
 QUANTIFY_MEM_GB = 1.0
 """Activity, labels and one mask of a 1 mm head, and the values sorted by label."""
@@ -19,9 +19,14 @@ def init_quantify_wf(
     min_coverage: float,
     context: Mapping[str, object],
     flags: Sequence[str],
+    with_spread: bool,
+    intervals: Mapping[str, object],
     name: str,
 ) -> Workflow:
     """Turn one activity image in template space into SUVr and a table.
+
+    ``with_spread`` adds how far the samples differ whose mean the activity image is;
+    ``intervals``, where it is not empty, how far a real PET may be off.
 
     Inputs
     ------
@@ -33,6 +38,8 @@ def init_quantify_wf(
         ITK transform
     dseg, inferior, numbers
         parcellation in T1w space
+    samples
+        activity images in template space; only with spread
 
     Outputs
     -------
@@ -42,14 +49,15 @@ def init_quantify_wf(
         VOI table
     ref_mask
         reference region as applied
+    suvr_sd_mni
+        standard deviation of the samples' SUVr in each voxel; only with spread
     """
-    inputnode = Node(
-        IdentityInterface(fields=["activity", "t1w", "mni_to_t1w", "dseg", "inferior", "numbers"]),
-        name="inputnode",
-    )
-    outputnode = Node(
-        IdentityInterface(fields=["suvr_t1w", "suvr_mni", "table", "ref_mask"]), name="outputnode"
-    )
+    inputs = ["activity", "t1w", "mni_to_t1w", "dseg", "inferior", "numbers"]
+    outputs = ["suvr_t1w", "suvr_mni", "table", "ref_mask"]
+    if with_spread:
+        inputs, outputs = [*inputs, "samples"], [*outputs, "suvr_sd_mni"]
+    inputnode = Node(IdentityInterface(fields=inputs), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     warp_activity = Node(WarpActivity(), name="warp_activity", mem_gb=QUANTIFY_MEM_GB)
     quantify = Node(
         QuantifyPET(
@@ -57,6 +65,7 @@ def init_quantify_wf(
             min_coverage=min_coverage,
             context=dict(context),
             flags=list(flags),
+            intervals=dict(intervals),
         ),
         name="quantify",
         mem_gb=QUANTIFY_MEM_GB,
@@ -78,4 +87,28 @@ def init_quantify_wf(
                                 ("ref_mask", "ref_mask")]),
     ])
     # fmt: on
+    if with_spread:
+        _add_spread(workflow, ref_region=ref_region, min_coverage=min_coverage)
     return workflow
+
+
+def _add_spread(workflow: Workflow, *, ref_region: str, min_coverage: float) -> None:
+    """Quantify each sample by itself; its spread goes into the table and a map."""
+    measure_spread = Node(
+        MeasureSpread(ref_region=ref_region, min_coverage=min_coverage),
+        name="measure_spread",
+        mem_gb=QUANTIFY_MEM_GB,
+    )
+    get = workflow.get_node
+    # fmt: off
+    workflow.connect([
+        (get("inputnode"), measure_spread, [("samples", "samples"),
+                                            ("t1w", "t1w"),
+                                            ("mni_to_t1w", "mni_to_t1w"),
+                                            ("dseg", "dseg"),
+                                            ("inferior", "inferior"),
+                                            ("numbers", "numbers")]),
+        (measure_spread, get("quantify"), [("table", "spread")]),
+        (measure_spread, get("outputnode"), [("suvr_sd_mni", "suvr_sd_mni")]),
+    ])
+    # fmt: on

@@ -5,44 +5,39 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from nipype.interfaces.utility import IdentityInterface, Merge, Select
+from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from relad_bids.config import Config
+from relad_bids.data.template import ATLAS_SPACE
+from relad_bids.interfaces.atlas import AlignAtlas, WarpParcellation
 from relad_bids.interfaces.describe import CollectQC, DescribeParcellation
 from relad_bids.interfaces.mri import ResampleToGrid
-from relad_bids.interfaces.network import SynthesisePET
-from relad_bids.interfaces.quantify import WarpParcellation
+from relad_bids.interfaces.network import SynthesisePET, network_mem_gb
 from relad_bids.interfaces.report import WriteReport
 from relad_bids.model.card import Card
 from relad_bids.plan import Unit
 from relad_bids.records import (
     Sidecars,
     known_qc,
-    pet_context,
-    pet_flags,
     report_facts,
     resolution_label,
     session_flags,
+    steps_of,
 )
-from relad_bids.tables import tracers
-from relad_bids.vois import reference_of_tracer
 from relad_workflows.outputs import (
     ANAT_PRODUCTS,
     FLAIR_PRODUCTS,
-    PET_PRODUCTS,
     init_ds_node,
 )
 from relad_workflows.prepare import (
     IMAGE_MEM_GB,
+    REGISTRATION_MEM_GB,
     init_prepare_flair_wf,
     init_prepare_t1w_wf,
     init_to_network_wf,
 )
-from relad_workflows.quantify import init_quantify_wf
-
-NETWORK_MEM_GB = 1.5
-"""Weights, torch and the activations of one pass on a 2 mm grid."""
+from relad_workflows.tracer import add_tracer
 
 
 def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
@@ -53,7 +48,9 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     FLAIR input stays undefined.
     """
     inputnode = Node(IdentityInterface(fields=["t1w"], t1w=str(unit.t1w)), name="inputnode")
-    prepare_t1w_wf = init_prepare_t1w_wf(skull_strip=config.skull_strip, sloppy=config.sloppy)
+    prepare_t1w_wf = init_prepare_t1w_wf(
+        space=card.space, skull_strip=config.skull_strip, sloppy=config.sloppy
+    )
     list_transforms = Node(Merge(1), name="list_transforms", run_without_submitting=True)
     mask_to_grid = Node(
         ResampleToGrid(grid=grid_spec(card), interpolation="nearest"),
@@ -69,12 +66,16 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     synthesise = Node(
         SynthesisePET(
             model_dir=str(config.model_dir),
+            weights=card.sha256,
             tracers=list(unit.tracers),
+            seeds=[unit.seed(config.seed, tracer) for tracer in unit.tracers],
+            n_samples=config.n_samples,
+            steps=steps_of(card, config),
             device=config.device,
             num_threads=config.omp_nthreads,
         ),
         name="synthesise",
-        mem_gb=NETWORK_MEM_GB,
+        mem_gb=network_mem_gb(card.shape),
         n_procs=config.omp_nthreads,
     )
     warp_parcellation = Node(WarpParcellation(), name="warp_parcellation", mem_gb=IMAGE_MEM_GB)
@@ -106,15 +107,30 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     _save_anat(workflow, unit, card, config)
     _report(workflow, unit, card, config)
     for position, tracer in enumerate(unit.tracers):
-        _quantify(workflow, unit, card, config, tracer=tracer, position=position)
+        add_tracer(workflow, unit, card, config, tracer=tracer, position=position)
     if unit.flair:
         _flair(workflow, unit, card, config)
+    if card.space != ATLAS_SPACE:
+        _align_atlas(workflow, card, config)
     return workflow
 
 
 def grid_spec(card: Card) -> dict[str, Any]:
     """The network's grid as plain lists, which Nipype can hash."""
     return {"shape": list(card.shape), "affine": [list(row) for row in card.affine]}
+
+
+def _align_atlas(workflow: Workflow, card: Card, config: Config) -> None:
+    """Lead the parcellation from the space it was drawn in to that of the checkpoint first."""
+    align_atlas = Node(
+        AlignAtlas(
+            space=card.space, cache_dir=str(config.work_dir / "atlas"), sloppy=config.sloppy
+        ),
+        name="align_atlas",
+        mem_gb=REGISTRATION_MEM_GB,
+    )
+    warp_parcellation = workflow.get_node("warp_parcellation")
+    workflow.connect(align_atlas, "xfm", warp_parcellation, "atlas_to_mni")
 
 
 def _save_anat(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
@@ -193,60 +209,6 @@ def _flair(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
     # fmt: on
 
 
-def _quantify(
-    workflow: Workflow, unit: Unit, card: Card, config: Config, *, tracer: str, position: int
-) -> None:
-    """Add one tracer: SUVr, table, sink, its place on the page."""
-    reference = reference_of_tracer(tracer, config.reference)
-    trc = {"trc": tracers()[tracer].trc}
-    choose = Node(Select(index=[position]), name=f"choose_{tracer}", run_without_submitting=True)
-    quantify_wf = init_quantify_wf(
-        ref_region=reference,
-        min_coverage=config.min_coverage,
-        context=pet_context(unit, tracer, card, config),
-        flags=pet_flags(unit, tracer),
-        name=f"quantify_{tracer}_wf",
-    )
-    ds_pet = init_ds_node(
-        products=PET_PRODUCTS,
-        unit=unit,
-        output_dir=config.output_dir,
-        space=card.space,
-        resolution=resolution_label(card),
-        sidecars=Sidecars(unit, card, config).pet(tracer),
-        extra={
-            **dict.fromkeys(("suvr_mni", "suvr_t1w", "kinpar"), trc),
-            "reference_mask": {"label": reference_label(reference)},
-        },
-        name=f"ds_{tracer}",
-    )
-    get = workflow.get_node
-    # fmt: off
-    workflow.connect([
-        (get("synthesise"), choose, [("out_files", "inlist")]),
-        (choose, quantify_wf, [("out", "inputnode.activity")]),
-        (get("prepare_t1w_wf"), quantify_wf, [("outputnode.t1w", "inputnode.t1w"),
-                                              ("outputnode.mni_to_t1w", "inputnode.mni_to_t1w")]),
-        (get("warp_parcellation"), quantify_wf, [("dseg", "inputnode.dseg"),
-                                                 ("inferior", "inputnode.inferior"),
-                                                 ("numbers", "inputnode.numbers")]),
-        (quantify_wf, ds_pet, [("outputnode.suvr_mni", "suvr_mni"),
-                               ("outputnode.suvr_t1w", "suvr_t1w"),
-                               ("outputnode.table", "kinpar"),
-                               ("outputnode.ref_mask", "reference_mask")]),
-        (quantify_wf, get("list_maps"), [("outputnode.suvr_t1w", f"in{position + 1}")]),
-        (quantify_wf, get("list_tables"), [("outputnode.table", f"in{position + 1}")]),
-        (quantify_wf, get("list_references"), [("outputnode.ref_mask", f"in{position + 1}")]),
-    ])
-    # fmt: on
-
-
-def reference_label(name: str) -> str:
-    """A region's name as a BIDS label: letters and digits only."""
-    head, *rest = name.split("-")
-    return head + "".join(part.capitalize() for part in rest)
-
-
 def _report(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
     n_tracers = len(unit.tracers)
     list_maps = Node(Merge(n_tracers), name="list_maps", run_without_submitting=True)
@@ -255,6 +217,7 @@ def _report(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
     write_report = Node(
         WriteReport(
             out_html=str(config.output_dir / f"{unit.label}.html"),
+            space=card.space,
             facts=report_facts(unit, card, config),
         ),
         name="write_report",

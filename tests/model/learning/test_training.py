@@ -291,10 +291,13 @@ def test_every_look_is_told(fit, make_network, cohort):
 def test_patience_ends(fit, make_network, cohort, weights_of, patience, steps):
     """Smallest after 4 steps; and what was ended is not gone on with."""
     along = weights_along(fit, make_network, cohort, weights_of)
-    done = []
+    config, done = dataclasses.replace(CONFIG, save_every=5), []
     for _ in range(2):
         watch = Watch(errors_of(3.0, 1.0, 2.0, 4.0), every=2, patience=patience)
-        best = fit(make_network(), cohort, watch=watch, report=lambda step, log: done.append(step))
+        best = fit(
+            make_network(), cohort, config, watch=watch,
+            report=lambda step, log: done.append(step),
+        )  # fmt: skip
         assert torch.equal(weights_of(best), along[1])
     assert done == list(range(1, steps + 1))
 

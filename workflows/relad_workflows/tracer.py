@@ -1,0 +1,100 @@
+"""One tracer of a session: from the network's answer to its files."""
+
+from __future__ import annotations
+
+from nipype.interfaces.utility import Select
+from nipype.pipeline.engine import Node, Workflow
+
+from relad_bids.config import Config
+from relad_bids.core.samples import has_spread
+from relad_bids.model.card import Card
+from relad_bids.plan import Unit
+from relad_bids.records import Sidecars, intervals, pet_context, pet_flags, resolution_label
+from relad_bids.tables import tracers
+from relad_bids.vois import reference_of_tracer
+from relad_workflows.outputs import PET_PRODUCTS, SPREAD_PRODUCTS, init_ds_node
+from relad_workflows.quantify import init_quantify_wf
+
+
+def add_tracer(
+    workflow: Workflow, unit: Unit, card: Card, config: Config, *, tracer: str, position: int
+) -> None:
+    """Add one tracer to a session's graph: SUVr, table, sink, its place on the page.
+
+    Parameters
+    ----------
+    position
+        Of the tracer among those of the session.
+    """
+    reference = reference_of_tracer(tracer, config.reference)
+    trc = {"trc": tracers()[tracer].trc}
+    with_spread = has_spread(config.n_samples)
+    choose = Node(Select(index=[position]), name=f"choose_{tracer}", run_without_submitting=True)
+    quantify_wf = init_quantify_wf(
+        ref_region=reference,
+        min_coverage=config.min_coverage,
+        context=pet_context(unit, tracer, card, config),
+        flags=pet_flags(unit, tracer, config),
+        with_spread=with_spread,
+        intervals=intervals(tracer, card, config),
+        name=f"quantify_{tracer}_wf",
+    )
+    ds_pet = init_ds_node(
+        products=(*PET_PRODUCTS, *(SPREAD_PRODUCTS if with_spread else ())),
+        unit=unit,
+        output_dir=config.output_dir,
+        space=card.space,
+        resolution=resolution_label(card),
+        sidecars=Sidecars(unit, card, config).pet(tracer),
+        extra={
+            **dict.fromkeys(("suvr_mni", "suvr_t1w", "suvr_sd_mni", "kinpar"), trc),
+            "reference_mask": {"label": reference_label(reference)},
+        },
+        name=f"ds_{tracer}",
+    )
+    get = workflow.get_node
+    # fmt: off
+    workflow.connect([
+        (get("synthesise"), choose, [("out_files", "inlist")]),
+        (choose, quantify_wf, [("out", "inputnode.activity")]),
+        (get("prepare_t1w_wf"), quantify_wf, [("outputnode.t1w", "inputnode.t1w"),
+                                              ("outputnode.mni_to_t1w", "inputnode.mni_to_t1w")]),
+        (get("warp_parcellation"), quantify_wf, [("dseg", "inputnode.dseg"),
+                                                 ("inferior", "inputnode.inferior"),
+                                                 ("numbers", "inputnode.numbers")]),
+        (quantify_wf, ds_pet, [("outputnode.suvr_mni", "suvr_mni"),
+                               ("outputnode.suvr_t1w", "suvr_t1w"),
+                               ("outputnode.table", "kinpar"),
+                               ("outputnode.ref_mask", "reference_mask")]),
+        (quantify_wf, get("list_maps"), [("outputnode.suvr_t1w", f"in{position + 1}")]),
+        (quantify_wf, get("list_tables"), [("outputnode.table", f"in{position + 1}")]),
+        (quantify_wf, get("list_references"), [("outputnode.ref_mask", f"in{position + 1}")]),
+    ])
+    # fmt: on
+    if with_spread:
+        own = slice(position * config.n_samples, (position + 1) * config.n_samples)
+        _add_spread(workflow, tracer=tracer, own=own)
+
+
+def _add_spread(workflow: Workflow, *, tracer: str, own: slice) -> None:
+    """Hand a tracer its own samples, and save how far they differ."""
+    choose_samples = Node(
+        Select(index=list(range(own.start, own.stop))),
+        name=f"choose_{tracer}_samples",
+        run_without_submitting=True,
+    )
+    get = workflow.get_node
+    # fmt: off
+    workflow.connect([
+        (get("synthesise"), choose_samples, [("sample_files", "inlist")]),
+        (choose_samples, get(f"quantify_{tracer}_wf"), [("out", "inputnode.samples")]),
+        (get(f"quantify_{tracer}_wf"), get(f"ds_{tracer}"),
+            [("outputnode.suvr_sd_mni", "suvr_sd_mni")]),
+    ])
+    # fmt: on
+
+
+def reference_label(name: str) -> str:
+    """A region's name as a BIDS label: letters and digits only."""
+    head, *rest = name.split("-")
+    return head + "".join(part.capitalize() for part in rest)
