@@ -37,6 +37,9 @@ class CycleGAN(PosteriorMeanUNet):
     G is the network of ``unet``, so that the two differ in what they are trained for; it starts
     from the same regression, which did see pairs. The history of 50 fakes that Zhu et al. show
     their critics is left out.
+
+    Who meets whom is settled within what a process holds at once (``batch_size``, less if several
+    processes share a step): let it be two participants at least, or all meet themselves.
     """
 
     training_only = ("critic", "inverse")

@@ -96,6 +96,13 @@ def test_a_choice_is_in_proportion_to_each_ones_own_weights():
     assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=limit)
 
 
+def test_whole_numbers_may_end_at_each_ones_own():
+    drawn = chance(*range(3000)).integers([1, 2, 1000] * 1000).reshape(-1, 3)
+    assert torch.all(drawn[:, 0] == 0)
+    assert set(drawn[:, 1].tolist()) == {0, 1}
+    assert drawn[:, 2].max() > 900
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_normal_numbers_are_of_the_kind_asked_for(dtype):
     like = torch.zeros(2, 3, 4, dtype=dtype)

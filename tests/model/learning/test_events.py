@@ -1,3 +1,4 @@
+import time
 from io import BytesIO
 
 import numpy as np
@@ -31,6 +32,11 @@ def test_a_run_that_goes_on_shows_no_step_twice(tmp_path, done):
         for step in (1, 2, 3, 4):
             events.scalars(step, {"error": 1.0})
             events.images(step, {"slice": np.zeros((2, 2))})
+    # TensorBoard reads files in the order of their names, which hold the second they were begun in
+    # and then the number of the writer as text: 10 would come before 9.
+    began = int(time.time())
+    while int(time.time()) == began:
+        time.sleep(0.02)
     with Events(tmp_path, done=done) as events:
         for step in range(done + 1, 7):
             events.scalars(step, {"error": 2.0})
