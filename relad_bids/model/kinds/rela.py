@@ -83,8 +83,8 @@ class RelA(DDPM):
         """What the critic sees of a PET: how far it is from the estimate, in SD; 0 outside.
 
         On the network's own scale real and fake differ by a few hundredths, and a critic whose
-        weights are held by a spectral norm hears none of it: its margin stayed below 1e-4, in SD
-        it passes 0.5 within a hundred steps.
+        weights are held by a spectral norm hears none of it: its margin stayed at 1e-5 through a
+        hundred steps.
         """
         return (pet - m) / self.sd[drawn.tracer].reshape(-1, 1, 1, 1, 1) * drawn.mask
 
