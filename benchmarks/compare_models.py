@@ -46,8 +46,8 @@ SEED, HELD_OUT_SEED = 20261122, 20270101
 REGIONAL: dict[str, Any] = {"n_sequences": 2, "n_tracers": 3, "rank": 24}
 UNET = {**REGIONAL, "channels": [16, 32, 64], "n_residual_units": 2}
 DIFFUSION = {
-    **REGIONAL, "channels": [24, 48, 72], "attention_levels": [False] * 3,
-    "n_residual_units": 1, "norm_groups": 8,
+    **REGIONAL, "channels": [32, 64, 64], "attention_levels": [False] * 3,
+    "n_residual_units": 1, "norm_groups": 8, "patch": 2,
 }  # fmt: skip
 
 
@@ -81,7 +81,11 @@ KINDS: dict[str, Contender] = {
     "ficd": Contender(DIFFUSION, steps=WALKS),
     "ddgan": Contender(DIFFUSION, CRITIC),
     "rela": Contender(DIFFUSION, {**CRITIC, "critic_crop": 24}, steps=WALKS),
-    "rela-latent": Contender({**DIFFUSION, "autoencoder": AUTOENCODER}, CRITIC, steps=WALKS),
+    "rela-latent": Contender(
+        {**DIFFUSION, "patch": 1, "autoencoder": AUTOENCODER},
+        {**CRITIC, "autoencoder_steps": 100},
+        steps=WALKS,
+    ),
     "rela-published": Contender(
         dict(PUBLISHED), {"adversarial_from": 0}, dict(PUBLISHED_DIFFUSION), steps=(50,)
     ),

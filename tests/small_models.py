@@ -28,7 +28,7 @@ KINDS = {
         {**CRITIC, "penalty_every": 2},
         {
             "name": "vp", "n_steps": 3, "beta_min": 0.1, "beta_max": 20.0,
-            "zero_terminal_snr": False, "prediction": "sample", "clip": True,
+            "signal_sd": 0.05, "zero_terminal_snr": True, "prediction": "sample", "clip": True,
         },
     ),
     "rela": ({**REGIONAL, **NETWORK}, CRITIC, None),

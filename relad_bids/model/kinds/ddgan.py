@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from relad_bids.core.intensity import BACKGROUND
 from relad_bids.errors import ConfigError, UsageError
 from relad_bids.model.base import Model, Turn
 from relad_bids.model.data import Batch
@@ -27,11 +26,14 @@ DIFFUSION: Mapping[str, Any] = {
     "n_steps": 4,
     "beta_min": 0.1,
     "beta_max": 20.0,
-    "zero_terminal_snr": False,
+    "signal_sd": 0.05,
+    "zero_terminal_snr": True,
     "prediction": "sample",
     "clip": True,
 }
-"""That of Xiao et al. 2022 and of its kin for MRI (method.md 3.2)."""
+"""The rates of Xiao et al. 2022 and of its kin for MRI (method.md 3.2), at the signal-to-noise
+ratios that they give to data of SD 1. PET varies by about 0.05 around the regression: as the rates
+stand, that is gone after the first of the four steps. The last one is pure noise, as in ``ddpm``."""
 
 
 class DDGAN(Model):
@@ -46,8 +48,12 @@ class DDGAN(Model):
     .. math:: L_D = \text{softplus}(-D(x_{t-1}, x_t, t)) + \text{softplus}(D(x'_{t-1}, x_t, t))
         + \tfrac{\gamma}{2} |\nabla_{x_{t-1}} D(x_{t-1}, x_t, t)|^2
 
-    The L1 is that of its kin for MRI. The denoiser is that of ``ddpm``, around the regression; it
-    has no latent z, so that the draws differ by the noise of the walk alone.
+    with R1's slope that of the mean logit in its RMS over voxels. The L1 is that of its kin for
+    MRI, here in SD of a voxel around the regression. The denoiser is
+    that of ``ddpm``; it has no latent z, so that the draws differ by the noise of the walk alone.
+    The critic sees both images as the denoiser does: how far they are from the regression's
+    estimate, in the SD of their timestep, inside the brain. On the network's own scale real and
+    fake differ by a few hundredths, which it does not hear (see ``rela``).
 
     Parameters
     ----------
@@ -75,8 +81,9 @@ class DDGAN(Model):
     @dataclass(frozen=True, kw_only=True)
     class Objective:
         l1: float = 0.5
-        gamma: float = 1.0
-        """Weight of R1 / 2, in squared logits per squared unit of the network's scale."""
+        adversarial: float = 1.0
+        gamma: float = 0.01
+        """Weight of R1 / 2, the squared RMS slope of the mean logit per SD of a voxel."""
         penalty_every: int = 10
         """Steps from one penalty to the next. As in the published code it is not made larger for
         being rare, so that on average gamma is this many times less."""
@@ -147,21 +154,40 @@ class DDGAN(Model):
         )  # fmt: skip
         # The same noise in both: they differ as their clean images do, and by no other chance.
         noise = drawn.chance.normal(drawn.pet)
+        before = share_before(self.schedule, drawn.t)
         real, fake = (
-            draw_posterior(drawn.noisy, x0, noise, self.schedule, drawn.t)
-            for x0 in (drawn.pet, torch.where(drawn.mask, clean, BACKGROUND))
+            self._shown(x, m, drawn, before)
+            for x in (
+                draw_posterior(drawn.noisy, x0, noise, self.schedule, drawn.t)
+                for x0 in (drawn.pet, clean)
+            )
         )
-        judge = self._judge(drawn)
+        judge = self._judge(m, drawn)
         adversarial = softplus(-judge(fake)).mean()
-        l1 = masked_mean((clean - drawn.pet).abs(), drawn.mask).mean()
-        log = {"l1": l1, "adversarial": adversarial}
-        loss = adversarial + self.objective.l1 * l1
-        turn.descend("network", loss, of=len(drawn.t), log=log)
+        size = masked_mean((clean - drawn.pet).abs(), drawn.mask)[:, 0]
+        l1 = (size / self.denoiser.sd[drawn.tracer]).mean()
+        terms = {
+            "l1": self.objective.l1 * l1,
+            "adversarial": self.objective.adversarial * adversarial,
+        }
+        loss = torch.stack(list(terms.values())).sum()
+        turn.descend("network", loss, of=len(drawn.t), log=terms)
         self._teach(judge, real, fake.detach(), turn)
 
-    def _judge(self, drawn: Draw) -> Critic:
+    def _shown(self, x: Tensor, m: Tensor, drawn: Draw, kept: Tensor) -> Tensor:
+        """How far ``x`` is from the estimate, in the SD of its timestep; 0 outside the brain.
+
+        ``kept`` (B,) is the share of the signal's variance that is left in ``x``.
+        """
+        variance = self.denoiser.sd[drawn.tracer].double().square()
+        levels = kept.sqrt(), (kept * variance + 1 - kept).sqrt()
+        alpha, spread = (level.float()[:, None, None, None, None] for level in levels)
+        return (x - alpha * m) / spread * drawn.mask
+
+    def _judge(self, m: Tensor, drawn: Draw) -> Critic:
         """D(., x_t, t) with MRI and tracer bound into it."""
-        beside = torch.cat([drawn.noisy, drawn.mri], 1)
+        now = self.schedule.alphas_cumprod.to(drawn.t.device)[drawn.t]
+        beside = torch.cat([self._shown(drawn.noisy, m, drawn, now), drawn.mri], 1)
         kind = drawn.t * self.n_tracers + drawn.tracer
         return lambda x: self.critic(x, beside, kind)
 
@@ -171,7 +197,7 @@ class DDGAN(Model):
         loss = softplus(-on_real).mean() + softplus(on_fake).mean()
         log = {"margin": (on_real - on_fake).mean()}
         if turn.step % self.objective.penalty_every == 0:
-            r1 = gradient_penalty(judge, real, reduction="full")
+            r1 = gradient_penalty(judge, real, reduction="rms")
             loss = loss + self.objective.gamma / 2 * r1
             log["r1"] = r1
         turn.descend("critic", loss, of=len(real), log=log)
@@ -207,10 +233,14 @@ def draw_posterior(
         ``noise`` is standard normal.
     t : (B,) int64
     """
-    kept = schedule.alphas_cumprod.to(t.device)
-    now = kept[t]
-    before = torch.where(t > 0, kept[t - 1], 1.0)
+    now, before = schedule.alphas_cumprod.to(t.device)[t], share_before(schedule, t)
     new, old = 1 - now / before, (1 - before) / (1 - now)
     levels = before.sqrt() * new / (1 - now), (1 - new).sqrt() * old, (old * new).sqrt()
     of_x0, of_x_t, of_noise = (level.float()[:, None, None, None, None] for level in levels)
     return of_x0 * x0 + of_x_t * x_t + of_noise * noise
+
+
+def share_before(schedule: Schedule, t: Tensor) -> Tensor:
+    """Share of the signal's variance (B,) float64 left one step before ``t`` (B,); 1 before 0."""
+    kept = schedule.alphas_cumprod.to(t.device)
+    return torch.where(t > 0, kept[t - 1], 1.0)

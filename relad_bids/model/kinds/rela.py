@@ -2,7 +2,7 @@
 
 Against the published training (``rela-published``): fixed SUVr scale, zero terminal SNR and a
 denoiser around the regression; losses inside the brain; a critic that sees MRI and tracer and has
-no BatchNorm; R1 and R2 summed over all axes for each sample; critic and L1 only at the timesteps
+no BatchNorm; R1 and R2 over all axes for each sample; critic and L1 only at the timesteps
 at which the clean prediction carries information (method.md 2.11).
 """
 
@@ -29,10 +29,10 @@ class RelA(DDPM):
     @dataclass(frozen=True, kw_only=True)
     class Objective(DiffusionObjective):
         l1: float = 1.0
-        adversarial: float = 0.1
+        adversarial: float = 0.3
         """Weight of the adversarial loss."""
-        gamma: float = 0.002
-        """Weight of (R1 + R2) / 2, in squared logits per squared SD of a voxel."""
+        gamma: float = 1e-3
+        """Weight of (R1 + R2) / 2, the squared RMS slopes of the mean logit per SD of a voxel."""
         critic_channels: int = 32
         critic_crop: int = 0
         """Edge in voxels of the box, another one for each participant and step, that the critic
@@ -94,6 +94,6 @@ class RelA(DDPM):
 
     def _teach(self, judge: Critic, real: Tensor, fake: Tensor, turn: Turn) -> None:
         """Let the critic learn from the same images; tell whether it is alive."""
-        game = critic_loss(judge, real, fake, gamma=self.objective.gamma, reduction="full")
+        game = critic_loss(judge, real, fake, gamma=self.objective.gamma, reduction="rms")
         log = {"margin": game.margin, "r1": game.r1, "r2": game.r2}
         turn.descend("critic", game.loss, of=len(real), log=log)

@@ -19,7 +19,7 @@ from relad_bids.errors import ConfigError, DataError
 Critic = Callable[[Tensor], Tensor]
 """PET (B, 1, I, J, K) -> patch logits (B, 1, i, j, k); MRI and tracer are already bound."""
 
-REDUCTIONS = ("full", "official")
+REDUCTIONS = ("full", "official", "rms")
 
 
 def relativistic_generator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -40,8 +40,8 @@ def critic_margin(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def gradient_penalty(critic: Critic, x: Tensor, *, reduction: str) -> Tensor:
     """Zero-centred penalty on the slope of the critic at ``x``; R1 at real, R2 at fake PET.
 
-    With g = grad_x sum_p D(x)_p, differentiable in the critic's weights; nothing flows into
-    ``x``. Compute it in float32: a squared gradient has no digits to spare.
+    With g = grad_x sum_p D(x)_p over patches p, differentiable in the critic's weights; nothing
+    flows into ``x``. Compute it in float32: a squared gradient has no digits to spare.
 
     A critic whose samples see each other (BatchNorm) has no penalty of one sample in a batch.
     The published code passed every sample alone here: wrap the critic in :func:`each_alone`.
@@ -49,7 +49,7 @@ def gradient_penalty(critic: Critic, x: Tensor, *, reduction: str) -> Tensor:
     Parameters
     ----------
     critic
-        Only its sum over patches matters, so the shape of its answer is free.
+        One answer per sample or many, of any shape.
     x : (B, C, I, J, K) float
         Where the slope is taken.
     reduction
@@ -57,6 +57,10 @@ def gradient_penalty(critic: Critic, x: Tensor, *, reduction: str) -> Tensor:
         over the axes 1, 2, 3 alone and averaged over what is left, (B, K), as the published
         code does with a list of axes made for images (method.md 2.4). For volumes this is
         1/K of ``full``: its gamma of 1e-3 acts as 6.25e-6 at K = 160.
+        ``rms``: ``full`` times N / P^2, for N voxels and P patches of a sample: the square of the
+        RMS slope, N dD/dx_v, of the mean logit D that the game is about. The game's loss is a mean
+        over patches while ``full`` grows with P^2 / N: the gamma that lets a critic of 4 mm images
+        learn silences that of 2 mm boxes, whose patches are 16 times as many.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def gradient_penalty(critic: Critic, x: Tensor, *, reduction: str) -> Tensor:
     Raises
     ------
     ConfigError
-        The reduction is none of the two.
+        The reduction is none of these.
     """
     if reduction not in REDUCTIONS:
         raise ConfigError(
@@ -74,9 +78,13 @@ def gradient_penalty(critic: Critic, x: Tensor, *, reduction: str) -> Tensor:
             "take full unless the published training is to be reproduced."
         )
     x = x.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    logits = critic(x)
+    (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     squared = slope.square()
-    return (squared.flatten(1).sum(1) if reduction == "full" else squared.sum((1, 2, 3))).mean()
+    if reduction == "official":
+        return squared.sum((1, 2, 3)).mean()
+    full = squared.flatten(1).sum(1).mean()
+    return full if reduction == "full" else full * x[0].numel() / logits[0].numel() ** 2
 
 
 def each_alone(critic: Critic) -> Critic:

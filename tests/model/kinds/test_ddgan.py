@@ -87,7 +87,7 @@ def posterior_by_precisions(schedule, x_t, x0, noise, t):
         return x0
     beta, kept = betas(schedule)[t], schedule.alphas_cumprod[t - 1].item()
     prior, data = 1 / (1 - kept), (1 - beta) / beta
-    mean = (prior * kept**0.5 * x0 + data * x_t / (1 - beta) ** 0.5) / (prior + data)
+    mean = (prior * kept**0.5 * x0 + (1 - beta) ** 0.5 / beta * x_t) / (prior + data)
     return mean + noise * (prior + data) ** -0.5
 
 
@@ -95,13 +95,19 @@ def clean_by_precisions(schedule, x_t, m, s, t, level):
     """E[x_0 | x_t] of N(m, s^2) and ``level`` times its SD."""
     kept = schedule.alphas_cumprod[t].item()
     prior, data = 1 / s**2, kept / (1 - kept)
-    mean = (prior * m + data * x_t / kept**0.5) / (prior + data)
+    mean = (prior * m + kept**0.5 / (1 - kept) * x_t) / (prior + data)
     return mean + level * (prior + data) ** -0.5
+
+
+def standardised(x, m, s, kept, mask):
+    """Deviation from what is expected of N(m, s^2) noised to ``kept``, in its SD; 0 outside."""
+    sd = (kept * s**2 + (1 - kept)) ** 0.5
+    return torch.where(mask, (x - kept**0.5 * m) / sd, 0)
 
 
 @pytest.mark.parametrize(
     ("step", "weights"),
-    [(0, {"gamma": 0.02}), (1, {"gamma": 0.02}), (4, {"l1": 3.0, "gamma": 0.5})],
+    [(0, {"gamma": 0.02}), (1, {"gamma": 0.02}), (4, {"l1": 3.0, "gamma": 0.5, "adversarial": 2})],
 )
 def test_the_losses_of_a_hand_made_step(batch, step, weights):
     """One participant after the other in float64; the penalty at every second step."""
@@ -119,28 +125,32 @@ def test_the_losses_of_a_hand_made_step(batch, step, weights):
         x_t, x0 = drawn.noisy[b].double(), drawn.pet[b].double()
         m = made.denoiser.regression.prior[tracer][None].double()
         clean = clean_by_precisions(made.schedule, x_t, m, S[tracer], t, LEVEL)
-        sides["l1"].append((clean - x0).abs()[mask].mean())
-        clean = torch.where(mask, clean, -1.0)
+        sides["l1"].append((clean - x0).abs()[mask].mean() / S[tracer])
+        kept = made.schedule.alphas_cumprod
+        now, before = kept[t].item(), kept[t - 1].item() if t else 1.0
         real, fake = (
-            posterior_by_precisions(made.schedule, x_t, image, noise[b], t)
+            standardised(
+                posterior_by_precisions(made.schedule, x_t, image, noise[b], t),
+                m, S[tracer], before, mask,
+            )
             for image in (x0, clean)
-        )
-        shift = x_t / 2 - drawn.mri[b, :1].double() / 4 + (2 * t + tracer) / 10
+        )  # fmt: skip
+        shift = standardised(x_t, m, S[tracer], now, mask) / 2
+        shift = shift - drawn.mri[b, :1].double() / 4 + (2 * t + tracer) / 10
         sides["real"].append(0.5 * real**3 + shift)
         sides["fake"].append(0.5 * fake**3 + shift)
-        sides["r1"].append((1.5 * real**2).square().sum())
+        sides["r1"].append((1.5 * real**2).square().mean())  # N logits, N voxels
     real, fake, l1, r1 = (torch.stack(sides[name]) for name in ("real", "fake", "l1", "r1"))
-    adversarial = softplus(-fake).mean()
-    expected = adversarial + weights.get("l1", 0.5) * l1.mean()
-    assert losses["network"] == pytest.approx(expected.item(), rel=1e-5)
+    terms = {
+        "l1": weights.get("l1", 0.5) * l1.mean().item(),
+        "adversarial": weights.get("adversarial", 1) * softplus(-fake).mean().item(),
+    }
+    assert losses["network"] == pytest.approx(sum(terms.values()), rel=1e-5)
     penalty = weights["gamma"] / 2 * r1.mean() if step % 2 == 0 else 0
     expected = softplus(-real).mean() + softplus(fake).mean() + penalty
     assert losses["critic"] == pytest.approx(expected.item(), rel=1e-5)
-    told = {
-        "l1": l1.mean().item(),
-        "adversarial": adversarial.item(),
-        "margin": (real - fake).mean().item(),
-    } | ({"r1": r1.mean().item()} if step % 2 == 0 else {})
+    told = terms | {"margin": (real - fake).mean().item()}
+    told |= {"r1": r1.mean().item()} if step % 2 == 0 else {}
     assert log == pytest.approx(told, rel=1e-4, abs=1e-6)
 
 
@@ -151,16 +161,24 @@ def test_the_penalty_is_lazy(batch, step, penalised):
 
 
 def test_the_weights_are_those_of_its_kin():
-    """SynDiff and McCaD: half an L1, R1 with gamma 1 at every tenth step (method.md 3.2, 3.3)."""
+    """SynDiff and McCaD: half an L1, R1 at every tenth step (method.md 3.2, 3.3)."""
     objective = DDGAN.Objective()
-    assert (objective.l1, objective.gamma, objective.penalty_every) == (0.5, 1.0, 10)
+    assert (objective.l1, objective.adversarial, objective.penalty_every) == (0.5, 1.0, 10)
 
 
-def test_the_schedule_is_that_of_the_paper():
+def test_the_rates_are_those_of_the_paper():
     """exp(-(0.1 s + 9.95 s^2)) at s = 1/4, 1/2, 3/4, 1."""
-    made = build_schedule(DIFFUSION)
+    made = build_schedule(DIFFUSION | {"signal_sd": 1.0, "zero_terminal_snr": False})
     expected = [math.exp(-0.1 * s - 9.95 * s**2) for s in (0.25, 0.5, 0.75, 1)]
     torch.testing.assert_close(made.alphas_cumprod, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_a_residual_outlasts_the_first_step_and_nothing_the_last():
+    """Signal-to-noise of an SD of 0.05, (0.05 alpha / sigma)^2; 0 at the end."""
+    made = build_schedule(DIFFUSION)
+    ratios = made.log_snr().exp() * 0.05**2
+    assert ratios.tolist() == pytest.approx([1.10, 0.0752, 0.00279, 0], rel=5e-3)
+    assert made.alphas_cumprod[-1] == 0
     assert (made.prediction, made.clip) == ("sample", True)
 
 
@@ -240,7 +258,7 @@ def test_an_answer_by_hand(batch):
 
 
 def test_the_critic_is_told_where_it_stands(batch):
-    """x_t beside the MRI; every tracer at every timestep is a class that the critic has."""
+    """x_t in its SD beside the MRI; every tracer at every timestep is a class of the critic's."""
     made = model()
     run(made, batch)
     drawn = draw(
@@ -248,8 +266,16 @@ def test_the_critic_is_told_where_it_stands(batch):
         chance=Chance.of_step(seed=SEED, step=0, positions=range(5)),
     )  # fmt: skip
     assert len(made.critic.seen) == 4  # the fake for the network, both for the critic, R1
+    seen = [
+        standardised(
+            drawn.noisy[b], made.denoiser.regression.prior[k][None], S[k],
+            made.schedule.alphas_cumprod[t].item(), drawn.mask[b],
+        )
+        for b, (t, k) in enumerate(zip(drawn.t.tolist(), drawn.tracer.tolist(), strict=True))
+    ]  # fmt: skip
     for _, beside, kind in made.critic.seen:
-        assert torch.equal(beside, torch.cat([drawn.noisy, drawn.mri], 1))
+        torch.testing.assert_close(beside[:, :1], torch.stack(seen))
+        assert torch.equal(beside[:, 1:], drawn.mri)
         assert torch.equal(kind // 2, drawn.t)
         assert torch.equal(kind % 2, drawn.tracer)
     critic = small_models.small("ddgan", shape=SHAPE).critic
@@ -267,7 +293,8 @@ def test_outside_the_brain_there_is_nothing_to_judge(batch):
     (fake, *_), (real, *_), (again, *_), (penalised, *_) = made.critic.seen
     assert torch.equal(fake, again)
     assert torch.equal(real, penalised)
-    assert torch.equal(real[~batch.mask], fake[~batch.mask])
+    for shown in (real, fake):
+        assert torch.all(shown[~batch.mask] == 0)
     assert torch.all(real[batch.mask] != fake[batch.mask])
 
 

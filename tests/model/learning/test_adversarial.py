@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import avg_pool3d
 
 from relad_bids.errors import ConfigError, DataError
 from relad_bids.model.learning.adversarial import (
@@ -134,9 +135,10 @@ def test_logits_that_cannot_be_paired_are_refused(logits, function, shape):
         function(logits[0], torch.zeros(shape))
 
 
-@pytest.mark.parametrize(("reduction", "expected"), [("full", 120), ("official", 24)])
+@pytest.mark.parametrize(("reduction", "expected"), [("full", 120), ("official", 24), ("rms", 4)])
 def test_penalty_of_a_square_at_one(reduction, expected):
     """D = sum x^2 at x = 1: 4 a voxel; 2 * 3 * 5 voxels, or 2 * 3 where the last axis is averaged.
+    The mean of x^2, per voxel: the slope of 2 is the RMS, too.
 
     Any other choice of axes gives 4, 8, 12, 20, 40 or 60.
     """
@@ -175,6 +177,32 @@ def test_the_published_reduction_is_right_for_images(draw):
     assert official == pytest.approx(full, rel=1e-12)
 
 
+@pytest.mark.parametrize("stride", [2, 4])
+@pytest.mark.parametrize("sides", [(4, 4, 4), (8, 4, 12)])
+def test_the_rms_slope_knows_neither_grid_nor_patches(draw, sides, stride):
+    """A critic that says 0.7 times the mean of its patch has that slope, however many patches."""
+
+    def critic(x):
+        return 0.7 * avg_pool3d(x, stride)
+
+    x = draw(2, 1, *sides)
+    assert gradient_penalty(critic, x, reduction="rms").item() == pytest.approx(0.49, rel=1e-12)
+    n, p = math.prod(sides), math.prod(sides) / stride**3
+    full = gradient_penalty(critic, x, reduction="full").item()
+    assert full == pytest.approx(0.49 * p**2 / n, rel=1e-12)
+
+
+def test_the_rms_slope_is_of_all_channels(draw):
+    """Mean logit over one patch of two channels, each of weight 1 or 3: (1 + 9) / 2."""
+    x = draw(2, 2, *SIDES)
+    weight = torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1, 1)
+
+    def critic(x):
+        return (weight * x).flatten(1).mean(1)
+
+    assert gradient_penalty(critic, x, reduction="rms").item() == pytest.approx(5, rel=1e-12)
+
+
 def test_penalty_of_a_linear_critic_is_its_squared_weight(draw, weight):
     for x in (draw(1, 1, *SIDES), 100 * draw(4, 1, *SIDES)):
         penalty = gradient_penalty(lambda x: weight * x, x, reduction="full")
@@ -184,7 +212,7 @@ def test_penalty_of_a_linear_critic_is_its_squared_weight(draw, weight):
 def test_penalty_does_not_grow_with_the_batch(draw, weight):
     """The batch's penalty is the mean of those of its participants."""
     x = draw(3, 1, *SIDES)
-    for reduction in ("full", "official"):
+    for reduction in ("full", "official", "rms"):
         each = [
             gradient_penalty(Quadratic(weight), one, reduction=reduction).item()
             for one in x.split(1)
@@ -193,7 +221,9 @@ def test_penalty_does_not_grow_with_the_batch(draw, weight):
         assert whole == pytest.approx(np.mean(each), rel=1e-12)
 
 
-@pytest.mark.parametrize(("reduction", "shrunk"), [("full", 1), ("official", SIDES[-1])])
+@pytest.mark.parametrize(
+    ("reduction", "shrunk"), [("full", 1), ("official", SIDES[-1]), ("rms", math.prod(SIDES))]
+)
 def test_penalty_teaches_the_critic(draw, weight, reduction, shrunk):
     """d/dw of mean_b sum 4 w^2 x^2 is mean_b 8 w x^2: through the slope, a second derivative."""
     x = draw(3, 1, *SIDES)
@@ -214,7 +244,7 @@ def test_penalty_teaches_no_one_else(draw, weight):
 
 
 def test_unknown_reduction_is_refused(draw):
-    with pytest.raises(ConfigError, match=r"'mean' is not one of full, official"):
+    with pytest.raises(ConfigError, match=r"'mean' is not one of full, official, rms"):
         gradient_penalty(Quadratic(1.0), draw(1, 1, *SIDES), reduction="mean")
 
 
@@ -234,7 +264,9 @@ def test_each_alone_keeps_the_order(draw, weight):
     assert torch.equal(each_alone(Quadratic(weight))(x), Quadratic(weight)(x))
 
 
-@pytest.mark.parametrize(("reduction", "shrunk"), [("full", 1), ("official", SIDES[-1])])
+@pytest.mark.parametrize(
+    ("reduction", "shrunk"), [("full", 1), ("official", SIDES[-1]), ("rms", math.prod(SIDES))]
+)
 def test_critic_loss_of_a_quadratic_critic(draw, weight, reduction, shrunk):
     """Each part by its formula; the fake is larger, so that neither passes for the other."""
     gamma, real, fake = 0.3, draw(2, 1, *SIDES), 2 * draw(2, 1, *SIDES)
