@@ -21,9 +21,12 @@ SHELLS = {
 
 FORBIDDEN = {
     "relad_bids.core": IMAGING | LEARNING | SHELLS
-    | {"relad_bids.bids", "relad_bids.model", "relad_bids.mri", "relad_bids.phantom"},
+    | {"relad_bids.bids", "relad_bids.model", "relad_bids.mri", "relad_bids.pet",
+       "relad_bids.phantom"},
     "relad_bids.model": {"nipype", "bids", "ants"} | SHELLS
-    | {"relad_bids.bids", "relad_bids.mri", "relad_bids.phantom"},
+    | {"relad_bids.bids", "relad_bids.mri", "relad_bids.pet", "relad_bids.phantom"},
+    "relad_bids.pet": {"nipype", "bids"} | LEARNING | SHELLS
+    | {"relad_bids.bids", "relad_bids.model", "relad_bids.phantom"},
     "relad_bids.mri": {"nipype", "bids"} | LEARNING | SHELLS
     | {"relad_bids.bids", "relad_bids.model", "relad_bids.phantom"},
     "relad_bids.phantom": {"nipype", "bids", "ants"} | LEARNING | SHELLS | {"relad_bids.model"},

@@ -1,0 +1,1 @@
+"""Measured PET before it becomes a ratio: frames and timing, motion, coregistration, SUV."""
