@@ -33,7 +33,7 @@ DIFFUSION: Mapping[str, Any] = {
 }
 """The rates of Xiao et al. 2022 and of its kin for MRI (method.md 3.2), at the signal-to-noise
 ratios that they give to data of SD 1. PET varies by about 0.05 around the regression: as the rates
-stand, that is gone after the first of the four steps. The last one is pure noise, as in ``ddpm``."""
+stand, that is gone after the first of the four steps. The last is pure noise, as in ``ddpm``."""
 
 
 class DDGAN(Model):
