@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from relad_bids.errors import ConfigError
 MissingFlair = Literal["skip", "t1w-only", "error"]
 SkullStrip = Literal["auto", "skip", "force"]
 Device = Literal["auto", "cpu", "cuda"]
+RealPET = Literal["auto", "ignore", "require"]
+PET2Anat = Literal["auto", "identity"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,18 @@ class Config:
     reference: Mapping[str, str] = field(default_factory=dict)
     """Tracer (as in ``tracers``) -> reference region, where the user wants another than the
     tracer's default."""
+    real_pet: RealPET = "auto"
+    """What to do with measured PET: quantify what can be, nothing, or fail where none can be."""
+    tracer_labels: tuple[str, ...] = ()
+    rec_labels: tuple[str, ...] = ()
+    run_labels: tuple[str, ...] = ()
+    """Measured PET to use; empty means all."""
+    pet_windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Canonical tracer -> first and last minute after injection, in place of the tracer's own."""
+    pet_scan_starts: Mapping[str, float] = field(default_factory=dict)
+    """Canonical tracer -> minutes from injection to the start of the scan, where the sidecar does
+    not know."""
+    pet2anat: PET2Anat = "auto"
     n_samples: int = 1
     """Draws of the network that are averaged into each image."""
     sampling_steps: int | None = None
@@ -58,8 +73,20 @@ class Config:
                 ("missing_flair", self.missing_flair, MissingFlair),
                 ("skull_strip", self.skull_strip, SkullStrip),
                 ("device", self.device, Device),
+                ("real_pet", self.real_pet, RealPET),
+                ("pet2anat", self.pet2anat, PET2Anat),
             )
             if value not in get_args(kind)
+        ]
+        found += [
+            f"pet_windows of {name} is {first:g}-{last:g}, needed are ascending minutes from 0"
+            for name, (first, last) in self.pet_windows.items()
+            if not 0 <= first < last < math.inf
+        ]
+        found += [
+            f"pet_scan_starts of {name} is {start:g}, needed are minutes from 0"
+            for name, start in self.pet_scan_starts.items()
+            if not 0 <= start < math.inf
         ]
         if not 0 <= self.min_coverage <= 1:
             found.append(f"min_coverage {self.min_coverage} is not in [0, 1]")

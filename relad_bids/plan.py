@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relad_bids.config import MissingFlair
 from relad_bids.errors import InputError, ReladError
+from relad_bids.pet.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,43 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """One measured PET scan that is quantified."""
+
+    path: Path
+    subject: str
+    session: str | None
+    """Of the PET; its MRI may lie in another one."""
+    tracer: str
+    """Canonical name."""
+    entities: Mapping[str, str]
+    """``trc``, and ``rec`` and ``run`` where the scan has them: what its derivatives are named by.
+    """
+    reading: Reading
+    """What its sidecar decides."""
+
+    @property
+    def label(self) -> str:
+        return session_label(self.subject, self.session)
+
+    @property
+    def node_name(self) -> str:
+        """Its name in the session's graph."""
+        session = f"ses_{self.session}_" if self.session else ""
+        return f"{session}{self.tracer}".replace("+", "__")
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A measured PET scan that cannot be quantified, and why."""
+
+    label: str
+    """Of its session."""
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
 class Unit:
     """One participant's session: what is prepared once, for all tracers."""
 
@@ -35,6 +73,10 @@ class Unit:
     t1w: Path
     flair: Path | None
     tracers: tuple[str, ...]
+    """To be synthesised."""
+    measured: tuple[Measured, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    """Measured PET of the session that is left alone."""
 
     @property
     def label(self) -> str:
@@ -73,8 +115,8 @@ class Left:
 class Plan:
     units: tuple[Unit, ...]
     left: tuple[Left, ...]
-    n_measured_pet: int = 0
-    """PET scans found in the dataset."""
+    unread: tuple[Unread, ...] = ()
+    """Measured PET that is left alone, though its session may be processed."""
 
 
 def session_label(subject: str, session: str | None) -> str:
@@ -88,6 +130,9 @@ def plan_units(
     tracers: Sequence[str],
     missing_flair: MissingFlair,
     check: Callable[[Path], object] = lambda path: None,
+    measured: Sequence[Measured] = (),
+    unread: Sequence[Unread] = (),
+    require_pet: bool = False,
 ) -> Plan:
     """Pair up the MRI of each session; say of every other session why it is left out.
 
@@ -103,6 +148,13 @@ def plan_units(
         What to do with a session without FLAIR.
     check
         Raises a :class:`ReladError` when a file's header cannot be used.
+    measured
+        PET to be quantified on the MRI of its session; that of a session without MRI goes with
+        the one session that has it.
+    unread
+        PET that cannot be quantified.
+    require_pet
+        Whether a session without measured PET to quantify fails.
     """
     scans = tuple(scans)
     sessions = _by_session(scans, participants)
@@ -118,8 +170,46 @@ def plan_units(
             left.append(error.left)
         except ReladError as error:
             left.append(_leave(subject, session, "image_unusable", str(error), error.exit_code))
-    n_pet = sum(scan.entities["suffix"] == "pet" for scan in scans)
-    return Plan(tuple(units), tuple(left), n_pet)
+    homes = {pet.path: _home(pet, units) for pet in measured}
+    lost = [_homeless(pet, units) for pet in measured if homes[pet.path] is None]
+    every = (*unread, *lost)
+    units = [
+        replace(
+            unit,
+            measured=tuple(pet for pet in measured if homes[pet.path] == unit.label),
+            unread=tuple(pet for pet in every if pet.label == unit.label),
+        )
+        for unit in units
+    ]
+    if require_pet:
+        left += [_without_pet(unit) for unit in units if not unit.measured]
+        units = [unit for unit in units if unit.measured]
+    return Plan(tuple(units), tuple(left), every)
+
+
+def _without_pet(unit: Unit) -> Left:
+    reasons = " ".join(pet.reason for pet in unit.unread)
+    reason = "has no measured PET that can be quantified, and --real-pet require asks for one. "
+    reason += reasons or "Add the scan, or use --real-pet auto."
+    return _leave(unit.subject, unit.session, "pet_missing", reason, InputError.exit_code)
+
+
+def _home(pet: Measured, units: Sequence[Unit]) -> str | None:
+    """Label of the session on whose MRI a PET is quantified."""
+    own = [unit for unit in units if unit.subject == pet.subject]
+    same = [unit for unit in own if unit.session in (pet.session, None)]
+    homes = same or own
+    return homes[0].label if len(homes) == 1 else None
+
+
+def _homeless(pet: Measured, units: Sequence[Unit]) -> Unread:
+    own = [unit.label for unit in units if unit.subject == pet.subject]
+    found = f"usable T1w are in {', '.join(own)}" if own else "no T1w of the participant is usable"
+    reason = (
+        f"{pet.path}: needed is one T1w to lay the PET on; its session has none, and {found}. "
+    )
+    reason += "Add a T1w to the session, or name one MRI session with --session-label."
+    return Unread(pet.label, pet.path, reason)
 
 
 _Key = tuple[str, str | None]

@@ -60,6 +60,8 @@ def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
         "session_id": f"ses-{unit.session}" if unit.session else None,
         "t1w": inside(config, unit.t1w),
         "flair": inside(config, unit.flair) if unit.flair else None,
+        "pet": ";".join(inside(config, pet.path) for pet in unit.measured) or None,
+        "pet_left": ";".join(inside(config, pet.path) for pet in unit.unread) or None,
         "checkpoint_id": card.label,
         "device": config.device,
         "software_version": __version__,
@@ -174,10 +176,13 @@ class Sidecars:
             "suvr_t1w": self._one("suvr_t1w", sources, **facts, **_T1W_SPACE),
             "suvr_sd_mni": self._one("suvr_sd_mni", sources, **{**facts, **_SPREAD}),
             "kinpar": table,
-            "reference_mask": self._one(
-                "reference_mask", [bids_uri(self.path("dseg"))], **_T1W_SPACE
-            ),
+            **self.reference_mask(),
         }
+
+    def reference_mask(self) -> dict[str, dict[str, Any]]:
+        """Sidecar of a reference region as applied, synthetic or measured PET alike."""
+        sources = [bids_uri(self.path("dseg"))]
+        return {"reference_mask": self._one("reference_mask", sources, **_T1W_SPACE)}
 
     def path(self, key: str) -> Path:
         return product_path(
@@ -218,14 +223,17 @@ def _table_facts(facts: dict[str, Any]) -> dict[str, Any]:
 
 def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
     """What the session's page says that is known before the run."""
+    shown = [(tracer, "synthetic") for tracer in unit.tracers]
+    shown += [(pet.tracer, "real") for pet in unit.measured]
     pets = [
         {
             "tracer": tracer,
+            "source": source,
             "ref_region": reference_of_tracer(tracer, config.reference),
             "primary_vois": tuple(tracers()[tracer].primary_vois),
             "suvr_max": SHOWN_SUVR[tracers()[tracer].target],
         }
-        for tracer in unit.tracers
+        for tracer, source in shown
     ]
     return {
         "label": unit.label,
@@ -236,6 +244,7 @@ def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
         "used": {
             "T1w": inside(config, unit.t1w),
             "FLAIR": inside(config, unit.flair) if unit.flair else "missing",
+            "Measured PET": ", ".join(inside(config, pet.path) for pet in unit.measured) or "none",
             "Network": card.label,
             "Device": config.device,
             "Samples": sampling_text(card, config),

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from relad_bids.errors import ImageError
-from relad_bids.plan import Plan, Scan, Unit, plan_units
+from relad_bids.pet.reading import Reading
+from relad_bids.plan import Measured, Plan, Scan, Unit, Unread, plan_units
 
 
 def scan(suffix, subject="01", session="a", run=None):
@@ -98,7 +99,6 @@ def test_mri_outside_sessions_and_pet_inside_is_one_unit():
     made = plan([*pair(session=None), scan("pet", session="p1"), scan("pet", session="p2")])
     assert [unit.label for unit in made.units] == ["sub-01"]
     assert made.left == ()
-    assert made.n_measured_pet == 2
 
 
 def test_a_participant_with_pet_alone_is_left_out():
@@ -156,3 +156,59 @@ def test_every_synthesis_has_its_own_seed():
 )
 def test_name_of_the_graph_is_one_that_nipype_takes(subject, session, name):
     assert Unit(subject, session, Path("t"), None, ()).graph_name == name
+
+
+READING = Reading((1.0,), "Bq/mL", None, "", {}, 1, (), "")
+
+
+def pet(session="a", tracer="pib", subject="01"):
+    path = Path(f"/data/sub-{subject}_ses-{session}_trc-{tracer}_pet.nii.gz")
+    return Measured(path, subject, session, tracer, {"trc": tracer}, READING)
+
+
+def test_measured_pet_goes_with_the_mri_of_its_session():
+    scans = [*pair(), *pair("01", "b"), *pair("02")]
+    made = plan(scans, measured=[pet("b"), pet(), pet(tracer="pbr28"), pet(subject="02")])
+    assert [[one.path for one in unit.measured] for unit in made.units] == [
+        [pet().path, pet(tracer="pbr28").path], [pet("b").path], [pet(subject="02").path],
+    ]  # fmt: skip
+    assert made.unread == ()
+
+
+@pytest.mark.parametrize("session", [None, "a"])
+def test_pet_of_a_session_without_mri_goes_with_the_only_one(session):
+    (unit,) = plan(pair(session=session), measured=[pet("late")]).units
+    assert [one.label for one in unit.measured] == ["sub-01_ses-late"]
+    assert [one.node_name for one in unit.measured] == ["ses_late_pib"]
+
+
+def test_pet_between_two_mri_is_left_alone():
+    made = plan([*pair(), *pair("01", "b")], measured=[pet("c")])
+    assert [unit.measured for unit in made.units] == [(), ()]
+    (left,) = made.unread
+    assert left.label == "sub-01_ses-c"
+    assert "usable T1w are in sub-01_ses-a, sub-01_ses-b" in left.reason
+    assert "--session-label" in left.reason
+
+
+def test_pet_of_a_participant_whose_mri_is_left_out_is_told():
+    made = plan([scan("T1w"), *pair("02")], measured=[pet()])
+    (left,) = made.unread
+    assert "no T1w of the participant is usable" in left.reason
+
+
+def test_a_session_knows_which_of_its_pet_was_left_alone():
+    one, other = Unread("sub-01_ses-a", Path("/x"), "why"), Unread("sub-02_ses-a", Path("/y"), "")
+    units = plan([*pair(), *pair("02")], unread=[one, other]).units
+    assert [unit.unread for unit in units] == [(one,), (other,)]
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_measured_pet_may_be_required(needed):
+    unread = [Unread("sub-02_ses-a", Path("/y"), "its sidecar is broken.")]
+    made = plan([*pair(), *pair("02")], measured=[pet()], unread=unread, require_pet=needed)
+    assert [unit.subject for unit in made.units] == (["01"] if needed else ["01", "02"])
+    if needed:
+        (left,) = made.left
+        assert (left.label, left.flag, left.exit_code) == ("sub-02_ses-a", "pet_missing", 66)
+        assert "--real-pet require asks for one. its sidecar is broken." in left.reason

@@ -2,11 +2,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from toys import drawing_card, tiny_card, tiny_config, tiny_unit
+from toys import drawing_card, tiny_card, tiny_config, tiny_measured, tiny_unit
 
 from relad_bids import __version__
-from relad_bids.core.columns import COLUMNS, SYNTHETIC_STATEMENT
+from relad_bids.core.columns import COLUMNS, MEASURED_STATEMENT, SYNTHETIC_STATEMENT
 from relad_bids.core.qc import QC_COLUMNS
+from relad_bids.plan import Unread
 from relad_bids.records import (
     Sidecars,
     inside,
@@ -20,6 +21,13 @@ from relad_bids.records import (
     session_flags,
     statement,
     steps_of,
+)
+from relad_bids.records_measured import (
+    measured_context,
+    measured_flags,
+    measured_path,
+    measured_sidecars,
+    measured_text,
 )
 
 CARD = tiny_card(sha256="ab" * 32)
@@ -266,3 +274,52 @@ def test_page_shows_each_tracer_with_its_reference(config, unit):
     assert facts["used"]["FLAIR"].endswith("_FLAIR.nii.gz")
     no_flair = report_facts(tiny_unit(config, flair=False), CARD, config)
     assert no_flair["used"]["FLAIR"] == "missing"
+
+
+def test_measured_columns_are_columns_of_the_table(config):
+    context = measured_context(tiny_measured(config))
+    assert set(context) <= set(COLUMNS)
+    assert (context["source"], context["statement"]) == ("real", MEASURED_STATEMENT)
+    assert (context["window_start_min"], context["window_status"]) == (50.0, "ok")
+    assert "checkpoint_id" not in context
+
+
+def test_measured_flags_are_described(config):
+    flags = measured_flags(tiny_measured(config, tracer="pbr28", flags=("window_assumed",)))
+    assert flags == ["window_assumed", "pseudo_reference"]
+    assert set(flags) <= set(COLUMNS["qc_flags"]["Levels"])
+
+
+def test_measured_sidecars_name_what_was_done_and_no_network(config, unit):
+    pet = tiny_measured(config, session="b")
+    made = measured_sidecars(pet, unit, CARD, config)
+    assert "ynthe" not in json.dumps(
+        {k: v for k, v in made.items() if k != "measured_kinpar"}
+    ).replace('"Synthetic": false', "")
+    facts = made["measured_t1w"]
+    assert facts["Synthetic"] is False
+    assert facts["ReferenceRegion"] == "cerebellum-gm"  # the user's
+    assert facts["FrameWeights"] == [0.5, 0.5]
+    assert facts["Sources"] == [
+        "bids:raw:sub-01/ses-b/pet/sub-01_ses-b_trc-11CPIB_pet.nii.gz",
+        "bids::sub-01/ses-a/anat/sub-01_ses-a_space-T1w_atlas-DesikanKilliany_dseg.nii.gz",
+    ]
+    assert made["measured_kinpar"]["SyntheticDataStatement"] == MEASURED_STATEMENT
+    assert made["petref"]["Units"] == "Bq/mL"
+    name = measured_path("measured_kinpar", pet, CARD).as_posix()
+    assert name.startswith("sub-01/ses-b/pet/sub-01_ses-b_trc-11CPIB_atlas-")
+
+
+def test_the_log_says_how_a_scan_is_averaged(config):
+    assert measured_text(tiny_measured(config)) == "2 frames, 50-70 min (ok)"
+    told = measured_text(tiny_measured(config, suv_factor=None, suv_reason="no dose.", note="N."))
+    assert told == "2 frames, 50-70 min (ok); N.; no SUV: no dose."
+
+
+def test_pet_used_and_left_stands_in_the_qc_row(config, unit):
+    pet = tiny_measured(config)
+    left = Unread("sub-01_ses-a", config.bids_dir / "sub-01" / "x_pet.nii.gz", "why")
+    row = known_qc(replace(unit, measured=(pet,), unread=(left,)), CARD, config)
+    assert row["pet"] == "sub-01/ses-a/pet/sub-01_ses-a_trc-11CPIB_pet.nii.gz"
+    assert row["pet_left"] == "sub-01/x_pet.nii.gz"
+    assert (known_qc(unit, CARD, config)["pet"], set(row) <= set(QC_COLUMNS)) == (None, True)

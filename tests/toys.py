@@ -10,7 +10,9 @@ import numpy as np
 
 from relad_bids.config import Config
 from relad_bids.model.card import Card, TracerOutput
-from relad_bids.plan import Unit
+from relad_bids.pet.reading import Reading
+from relad_bids.plan import Measured, Unit
+from relad_bids.tables import tracers
 
 TRACERS = ("flortaucipir", "pbr28", "pib")
 SHAPE = (16, 20, 24)
@@ -162,7 +164,25 @@ def tiny_config(root: Path, **changes):
     return Config(**{**settings, **changes})
 
 
-def tiny_unit(config, subject="01", session="a", *, flair=True, tracers=TRACERS):
+def tiny_measured(config, subject="01", session="a", *, tracer="pib", **reading):
+    """A measured PET of ``config.bids_dir`` in two frames, not written."""
+    label = f"sub-{subject}" + (f"_ses-{session}" if session else "")
+    trc = tracers()[tracer].trc
+    told = {
+        "weights": (0.5, 0.5), "unit": "Bq/mL", "suv_factor": 2e-4, "suv_reason": "",
+        "columns": {
+            "window_start_min": 50.0, "window_end_min": 70.0, "window_coverage": 1.0,
+            "window_status": "ok",
+        },
+        "n_frames": 2, "flags": (), "note": "",
+    }  # fmt: skip
+    return Measured(
+        config.bids_dir / Path(*label.split("_")) / "pet" / f"{label}_trc-{trc}_pet.nii.gz",
+        subject, session, tracer, {"trc": trc}, Reading(**{**told, **reading}),
+    )  # fmt: skip
+
+
+def tiny_unit(config, subject="01", session="a", *, flair=True, tracers=TRACERS, measured=()):
     """A session of ``config.bids_dir``, its images not written."""
     label = f"sub-{subject}" + (f"_ses-{session}" if session else "")
     anat = config.bids_dir / Path(*label.split("_")) / "anat"
@@ -172,4 +192,5 @@ def tiny_unit(config, subject="01", session="a", *, flair=True, tracers=TRACERS)
         anat / f"{label}_T1w.nii.gz",
         anat / f"{label}_FLAIR.nii.gz" if flair else None,
         tuple(tracers),
+        tuple(measured),
     )

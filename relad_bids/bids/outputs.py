@@ -35,6 +35,7 @@ class Product:
 
 _MNI = {"space": "{space}", "res": "{res}"}
 _SYNTH = {"meas": "SUVR", "desc": "synth"}
+_MEASURED = {"meas": "SUVR", "desc": "measured"}
 
 PRODUCTS: Mapping[str, Product] = {
     "t1w_preproc": Product("anat", "T1w", entities={"desc": "preproc"}),
@@ -62,12 +63,25 @@ PRODUCTS: Mapping[str, Product] = {
     "suvr_t1w": Product("pet", "mimap", entities={"space": "T1w", **_SYNTH}),
     "suvr_sd_mni": Product("pet", "mimap", entities={**_MNI, **_SYNTH, "stat": "std"}),
     "kinpar": Product("pet", "kinpar", ".tsv", {"atlas": ATLAS, "model": "SUVR", "desc": "synth"}),
+    "measured_mni": Product("pet", "mimap", entities={**_MNI, **_MEASURED}),
+    "measured_t1w": Product("pet", "mimap", entities={"space": "T1w", **_MEASURED}),
+    "measured_kinpar": Product(
+        "pet", "kinpar", ".tsv", {"atlas": ATLAS, "model": "SUVR", "desc": "measured"}
+    ),
+    "petref": Product("pet", "petref", entities={"desc": "mean"}),
+    "petref_to_t1w_xfm": Product(
+        "pet", "xfm", ".txt", {"from": "petref", "to": "T1w", "mode": "image"}
+    ),
     "qc": Product("", "qc", ".tsv", {"desc": "relad"}),
 }
 
 NO_ENTITIES: Mapping[str, str] = {}
 
-GROUP_TABLE = f"atlas-{ATLAS}_model-SUVR_desc-synth_kinpar.tsv"
+GROUP_TABLES: Mapping[str, str] = {
+    "kinpar": f"atlas-{ATLAS}_model-SUVR_desc-synth_kinpar.tsv",
+    "measured_kinpar": f"atlas-{ATLAS}_model-SUVR_desc-measured_kinpar.tsv",
+}
+"""Product of a session -> the table of all participants."""
 GROUP_QC = "desc-relad_qc.tsv"
 
 BIDSIGNORE = (

@@ -113,6 +113,12 @@ _FIXED: Mapping[str, dict[str, Any]] = {
         "Type": "ROI",
         "Description": "Reference region as applied: its mean is SUVr 1",
     },
+    "measured_mni": {"SkullStripped": False},
+    "measured_t1w": {"SkullStripped": False},
+    "petref": {
+        "SkullStripped": False,
+        "Description": "Mean of the frames in the tracer's window, corrected for decay",
+    },
     "suvr_mni": {"SkullStripped": True},
     "suvr_t1w": {"SkullStripped": True},
     "suvr_sd_mni": {"SkullStripped": True},

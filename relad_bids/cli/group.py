@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from relad_bids import __version__
-from relad_bids.bids.outputs import GROUP_QC, GROUP_TABLE, PRODUCTS, sidecar_path
+from relad_bids.bids.outputs import GROUP_QC, GROUP_TABLES, PRODUCTS, sidecar_path
 from relad_bids.bids.selection import read_labels
 from relad_bids.core.columns import SYNTHETIC_STATEMENT, dictionary
 from relad_bids.core.qc import QC_COLUMNS
@@ -23,32 +23,39 @@ LOGGER = logging.getLogger("relad_bids")
 def run_group(args: Namespace) -> int:
     """Join the participants' tables; the raw dataset is not read and need not be there."""
     root: Path = args.output_dir
-    tables = _find(root, "kinpar", read_labels(args.participants, prefix="sub-"))
-    if not tables:
+    participants = read_labels(args.participants, prefix="sub-")
+    found = {key: _find(root, key, participants) for key in GROUP_TABLES}
+    if not any(found.values()):
         raise InputError(
             f"VOI tables were looked for in {root}/sub-*/ and none was found. Run "
             "'relad-bids BIDS_DIR OUTPUT_DIR participant' first, with the same output folder."
         )
     require_writable(root)
-    joined = pd.concat([read_table(path) for path in tables], ignore_index=True)
+    for key, tables in found.items():
+        if tables:
+            _write_joined(root, root / GROUP_TABLES[key], tables)
+    _write_qc(root, _find(root, "qc", participants))
+    return 0
+
+
+def _write_joined(root: Path, path: Path, tables: list[Path]) -> None:
+    joined = pd.concat([read_table(table) for table in tables], ignore_index=True)
     statements = sorted(joined["statement"].dropna().unique())
-    write_table(root / GROUP_TABLE, joined)
+    write_table(path, joined)
     write_text(
-        sidecar_path(root / GROUP_TABLE),
+        sidecar_path(path),
         _json(
             dictionary(
                 statement=" ".join(statements) or SYNTHETIC_STATEMENT,
                 GeneratedBy={"Name": "relad-bids", "Version": __version__},
-                Sources=[f"bids::{path.relative_to(root).as_posix()}" for path in tables],
+                Sources=[f"bids::{table.relative_to(root).as_posix()}" for table in tables],
             )
         ),
     )
-    _write_qc(root, _find(root, "qc", read_labels(args.participants, prefix="sub-")))
     LOGGER.info(
         "%d tables of %d participants joined", len(tables), joined["participant_id"].nunique()
     )
-    print(root / GROUP_TABLE)
-    return 0
+    print(path)
 
 
 def _write_qc(root: Path, tables: list[Path]) -> None:

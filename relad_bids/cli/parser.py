@@ -41,6 +41,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("analysis_level", help="participant or group")
     _selection(parser.add_argument_group("which images"))
     _synthesis(parser.add_argument_group("synthesis and quantification"))
+    _measured(parser.add_argument_group("measured PET"))
     _resources(parser.add_argument_group("resources"))
     _running(parser.add_argument_group("running"))
     return parser
@@ -105,6 +106,31 @@ def _synthesis(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto",
         help="where the network runs; decided once at the start",
+    )  # fmt: skip
+
+
+def _measured(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--real-pet", choices=["auto", "ignore", "require"], default="auto",
+        help="measured PET of a session: quantified where it can be (default), ignored, or the "
+        "session fails without",
+    )  # fmt: skip
+    for what in ("tracer", "rec", "run"):
+        group.add_argument(
+            f"--{what}-label", f"--{what}_label", dest=f"{what}_labels", nargs="+",
+            action="extend", default=[], metavar="LABEL", help=f"only PET of these {what}s",
+        )  # fmt: skip
+    group.add_argument(
+        "--pet-window", nargs="+", default=[], metavar="TRACER=FIRST-LAST",
+        help="minutes after injection to average, for example pib=40-60; default: the tracer's",
+    )  # fmt: skip
+    group.add_argument(
+        "--pet-scan-start-min", nargs="+", default=[], metavar="TRACER=MINUTES",
+        help="when the scan started after injection, where the sidecar does not know",
+    )  # fmt: skip
+    group.add_argument(
+        "--pet2anat-method", choices=["auto", "identity"], default="auto",
+        help="rigid registration to the T1w (default), or the headers as they are",
     )  # fmt: skip
 
 

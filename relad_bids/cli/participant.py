@@ -17,7 +17,8 @@ from platform import platform, python_version
 from relad_bids import __version__
 from relad_bids.bids.dataset import write_root_files
 from relad_bids.bids.images import require_readable
-from relad_bids.bids.inputs import find_scans
+from relad_bids.bids.inputs import Dataset, find_scans
+from relad_bids.bids.measured import Wanted, find_measured
 from relad_bids.bids.outputs import product_path
 from relad_bids.cli.outcome import Outcome, crash_files, not_reached, read_crashes
 from relad_bids.cli.settings import config_of, for_checkpoint
@@ -27,8 +28,9 @@ from relad_bids.files import require_writable, write_table, write_text
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.model.predictor import resolve_device
-from relad_bids.plan import Left, Plan, Unit, plan_units
+from relad_bids.plan import Left, Measured, Plan, Unit, Unread, plan_units
 from relad_bids.records import resolution_label, sampling_text, statement, table_paths
+from relad_bids.records_measured import measured_path, measured_text
 
 LOGGER = logging.getLogger("relad_bids")
 
@@ -46,12 +48,16 @@ def run_participant(args: Namespace) -> int:
     require_writable(config.work_dir)
     card = verify_checkpoint(config.model_dir)
     config = replace(for_checkpoint(config, card), device=resolve_device(config.device))
+    measured, unread = _measured(dataset, config)
     plan = plan_units(
         dataset.scans,
         participants=dataset.participants,
         tracers=config.tracers,
         missing_flair=config.missing_flair,
         check=require_readable,
+        measured=measured,
+        unread=unread,
+        require_pet=config.real_pet == "require",
     )
     _tell(plan, card, config)
     run_id = uuid.uuid4().hex[:12]
@@ -69,6 +75,21 @@ def run_participant(args: Namespace) -> int:
     return outcome.exit_code()
 
 
+def _measured(dataset: Dataset, config: Config) -> tuple[tuple[Measured, ...], tuple[Unread, ...]]:
+    """Measured PET that can be quantified, and that cannot."""
+    if config.real_pet == "ignore":
+        return (), ()
+    wanted = Wanted(
+        tracer_labels=config.tracer_labels,
+        rec_labels=config.rec_labels,
+        run_labels=config.run_labels,
+        windows=config.pet_windows,
+        scan_starts=config.pet_scan_starts,
+        references=config.reference,
+    )
+    return find_measured(config.bids_dir, dataset.scans, wanted)
+
+
 def _tell(plan: Plan, card: Card, config: Config) -> None:
     LOGGER.info("relad-bids %s, checkpoint %s on %s", __version__, card.label, config.device)
     LOGGER.info("each PET: %s; space %s", sampling_text(card, config), card.space)
@@ -77,11 +98,10 @@ def _tell(plan: Plan, card: Card, config: Config) -> None:
         "%d sessions to do, %d left out; %d CPUs, %d MB",
         len(plan.units), len(plan.left), config.nprocs, config.mem_mb,
     )  # fmt: skip
-    if plan.n_measured_pet:
-        LOGGER.info(
-            "%d measured PET scans found and left alone: this version does not quantify them yet",
-            plan.n_measured_pet,
-        )
+    for pet in (pet for unit in plan.units for pet in unit.measured):
+        LOGGER.info("%s: measured %s: %s", pet.label, pet.tracer, measured_text(pet))
+    for unread in plan.unread:
+        LOGGER.warning("%s: measured PET is left alone: %s", unread.label, unread.reason)
     for left in plan.left:
         print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
 
@@ -130,7 +150,8 @@ def _compute(
 
 def _written(unit: Unit, card: Card, config: Config, *, since_ns: int) -> bool:
     """Whether this run wrote all tables of a session: the sinks always write anew."""
-    paths = [config.output_dir / path for path in table_paths(unit, card)]
+    measured = [measured_path("measured_kinpar", pet, card) for pet in unit.measured]
+    paths = [config.output_dir / path for path in (*table_paths(unit, card), *measured)]
     return all(path.is_file() and path.stat().st_mtime_ns >= since_ns for path in paths)
 
 

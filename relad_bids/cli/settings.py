@@ -39,6 +39,13 @@ def config_of(args: Namespace) -> Config:
         missing_flair=args.missing_flair,
         skull_strip=args.skull_strip,
         reference=dict(_pair(text) for text in args.ref_region),
+        real_pet=args.real_pet,
+        tracer_labels=tuple(args.tracer_labels),
+        rec_labels=tuple(args.rec_labels),
+        run_labels=tuple(args.run_labels),
+        pet_windows=dict(_window(text) for text in args.pet_window),
+        pet_scan_starts=dict(_scan_start(text) for text in args.pet_scan_start_min),
+        pet2anat=args.pet2anat_method,
         n_samples=args.n_samples,
         sampling_steps=args.sampling_steps,
         min_coverage=args.min_coverage,
@@ -121,10 +128,33 @@ def _require_tracer(card: Card, name: str) -> None:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    tracer, sign, region = text.partition("=")
-    if not sign or not region:
-        raise UsageError(
-            f"--ref-region takes TRACER=NAME, for example pib=cerebellum-gm; got {text!r}."
-        )
+    tracer, region = _told(text, "--ref-region", "TRACER=NAME, for example pib=cerebellum-gm")
     find_tracer(tracer)
     return tracer, region
+
+
+def _window(text: str) -> tuple[str, tuple[float, float]]:
+    needed = "TRACER=FIRST-LAST in minutes after injection, for example pib=50-70"
+    tracer, told = _told(text, "--pet-window", needed)
+    first, _, last = told.partition("-")
+    try:
+        return find_tracer(tracer).name, (float(first), float(last))
+    except ValueError as error:
+        raise UsageError(f"--pet-window takes {needed}; got {text!r}.") from error
+
+
+def _scan_start(text: str) -> tuple[str, float]:
+    needed = "TRACER=MINUTES after injection, for example flortaucipir=80"
+    tracer, told = _told(text, "--pet-scan-start-min", needed)
+    try:
+        return find_tracer(tracer).name, float(told)
+    except ValueError as error:
+        raise UsageError(f"--pet-scan-start-min takes {needed}; got {text!r}.") from error
+
+
+def _told(text: str, flag: str, needed: str) -> tuple[str, str]:
+    """Split ``TRACER=SOMETHING``."""
+    tracer, sign, told = text.partition("=")
+    if not sign or not told:
+        raise UsageError(f"{flag} takes {needed}; got {text!r}.")
+    return tracer, told

@@ -95,6 +95,14 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "voi_fov": "VOI partly outside the field of view",
             "voi_small": "VOI below 0.5 mL or 30 voxels",
             "labels_missing": "a label of the VOI has no voxel",
+            "window_partial": "frames cover a part of the tracer's window",
+            "window_assumed": "the scan does not say when it was made; taken as the window",
+            "scanrelative_fixed": "frame times counted from the start of the scan were shifted",
+            "injection_unstated": "the sidecar gives no injection time; taken as TimeZero",
+            "scan_start_given": "the user said when the scan started",
+            "units_unknown": "the unit of the image is not known; ratios do not need it",
+            "nodecay": "the scanner's image was not corrected for decay",
+            "decay_unknown": "not known whether decay was corrected; taken as corrected",
             "pseudo_reference": "the tracer has no region free of its target",
             "ligand_undeclared": "the network's training named a target and no ligand: windows, "
             "cut-offs and off-target regions of a ligand do not apply",
@@ -108,6 +116,11 @@ COLUMNS: Mapping[str, dict[str, object]] = {
     "software_version": {"Description": "relad-bids version"},
     "statement": {"Description": "What must be known before the numbers are used"},
 }  # fmt: skip
+
+MEASURED_STATEMENT = (
+    "Measured PET: regional means divided by the mean of the reference region, not corrected for "
+    "partial volume; not for individual diagnosis."
+)
 
 SYNTHETIC_STATEMENT = (
     "Synthetic PET: estimated from MRI, not a measurement of the tracer in this person; not for "

@@ -21,6 +21,11 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "reason": {"Description": "Why the session was left out or failed"},
     "t1w": {"Description": "T1w image used, relative to the dataset"},
     "flair": {"Description": "FLAIR image used, relative to the dataset"},
+    "pet": {"Description": "Measured PET quantified, relative to the dataset; semicolons"},
+    "pet_left": {
+        "Description": "Measured PET that cannot be quantified, relative to the dataset; "
+        "semicolons. The log says why"
+    },
     "brain_volume_ml": {"Description": "Volume of the brain mask", "Units": "mL"},
     "mask_method": {"Description": "How the brain was found"},
     "flair_cost": {"Description": "Cost of the FLAIR to T1w registration; lower is better"},

@@ -37,9 +37,9 @@ from relad_bids.vois import quantified_vois, reference_mask, reference_method
 
 
 class _WarpActivityInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="activity on the network's grid")
+    in_file = File(exists=True, mandatory=True, desc="activity on a grid of its own")
     t1w = File(exists=True, mandatory=True, desc="T1w whose grid is wanted")
-    mni_to_t1w = File(exists=True, mandatory=True, desc="ITK transform, resamples MNI onto T1w")
+    xfm = File(exists=True, mandatory=True, desc="ITK transform, resamples the image onto T1w")
 
 
 class _WarpActivityOutputSpec(TraitedSpec):
@@ -47,13 +47,13 @@ class _WarpActivityOutputSpec(TraitedSpec):
 
 
 class WarpActivity(SimpleInterface):
-    """Bring an activity image to T1w space; what the network never saw becomes NaN, not 0."""
+    """Bring an activity image to T1w space; what was never seen becomes NaN, not 0."""
 
     input_spec = _WarpActivityInputSpec
     output_spec = _WarpActivityOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        onto = (self.inputs.t1w, [self.inputs.mni_to_t1w])
+        onto = (self.inputs.t1w, [self.inputs.xfm])
         inside = _seen(runtime, self.inputs.in_file, onto)
         data, grid = _warped(runtime, self.inputs.in_file, onto, inside)
         self._results["out_file"] = save(out_path(runtime, "activity.nii.gz"), data, grid)
@@ -65,18 +65,18 @@ _Onto = tuple[str, list[str]]
 
 
 def _seen(runtime: Any, in_file: str, onto: _Onto) -> NDArray[np.bool_]:
-    """Where on the T1w grid the network's field of view reaches."""
+    """Where on the T1w grid the field of view of an image reaches."""
     grid = grid_of_file(in_file)
     ones = np.ones(grid.shape, dtype=np.uint8)
-    seen_mni = save(out_path(runtime, "seen_mni.nii.gz"), ones, grid)
+    ones_file = save(out_path(runtime, "ones.nii.gz"), ones, grid)
     seen = out_path(runtime, "seen.nii.gz")
-    return load(resample_file(seen_mni, *onto, seen, interpolation="nearest"))[0] > 0
+    return load(resample_file(ones_file, *onto, seen, interpolation="nearest"))[0] > 0
 
 
 def _warped(
     runtime: Any, in_file: str, onto: _Onto, inside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], Grid]:
-    """An activity image on the T1w grid, NaN where the network saw nothing."""
+    """An activity image on the T1w grid, NaN where nothing was seen."""
     warped = out_path(runtime, "warped.nii.gz")
     data, grid = load(resample_file(in_file, *onto, warped, interpolation="linear"))
     return np.where(inside, data, np.nan).astype(np.float32), grid
@@ -137,6 +137,7 @@ class _QuantifyPETInputSpec(BaseInterfaceInputSpec):
     flags = traits.List(traits.Str, mandatory=True, desc="flags of the whole image")
     spread = File(exists=True, desc="table of MeasureSpread; left out where there is none")
     intervals = traits.Dict(desc="`factors` and `times` of with_intervals; left out if unknown")
+    suv_factor = traits.Float(desc="g/mL per unit of the activity; left out if unknown")
 
 
 class _QuantifyPETOutputSpec(TraitedSpec):
@@ -161,6 +162,8 @@ class QuantifyPET(SimpleInterface):
             table = table.merge(read_table(Path(given.spread)), on=KEYS, validate="1:1")
         if isdefined(given.intervals) and given.intervals:
             table = with_intervals(table, **given.intervals)
+        if isdefined(given.suv_factor):
+            table = table.assign(suv_mean=given.suv_factor * table["mean"])
         context = {**given.context, **reference.columns(given.ref_region)}
         context["ref_method"] = reference_method(given.ref_region)
         full = complete(table, context, flags=[*given.flags, *reference.flags()])

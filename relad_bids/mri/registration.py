@@ -109,6 +109,22 @@ def register_rigid(
     return RigidResult(out_file, _cost(moving, fixed, where, out_file), winner)
 
 
+def lie_rigid(
+    moving: ANTsImage, fixed: ANTsImage, *, fixed_mask: ANTsImage | None = None, out_dir: Path
+) -> RigidResult:
+    """Take the headers' positions as they are; say how well the images lie on each other.
+
+    Parameters
+    ----------
+    moving, fixed, fixed_mask, out_dir
+        As in :func:`register_rigid`.
+    """
+    fixed, moving = _working(fixed), _working(moving)
+    out_file = write_affine(np.eye(4), out_dir / "moving_to_fixed_rigid.mat")
+    cost = _cost(moving, fixed, _mask_on(fixed, fixed_mask), out_file)
+    return RigidResult(out_file, cost, "header")
+
+
 def register_to_template(
     t1w: ANTsImage,
     mask: ANTsImage,

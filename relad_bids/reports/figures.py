@@ -111,8 +111,9 @@ def pet_figure(
     tracer: str,
     suvr_max: float,
     reference_name: str = "reference region",
+    synthetic: bool = True,
 ) -> bytes:
-    """Synthetic SUVr in colours of a fixed range, with the reference region.
+    """SUVr in colours of a fixed range, with the reference region.
 
     Parameters
     ----------
@@ -129,6 +130,8 @@ def pet_figure(
         Value of the brightest colour; the same for every participant.
     reference_name
         What the legend calls the line around ``reference``.
+    synthetic
+        Whether a network made the image, which is then written on it.
     """
     values = mosaic.draw(suvr)
     colours = ScalarMappable(norm=Normalize(0.0, suvr_max), cmap=mpl.colormaps[PET_COLOURS])
@@ -136,9 +139,13 @@ def pet_figure(
     sheet = open_sheet(mosaic, rgb, unknown=tiled(mosaic) & np.isnan(values), right_px=BAR_PX)
     outline(sheet, mosaic.draw(mask), 0.5, TEXT, width=0.7)
     outline(sheet, mosaic.draw(reference), 0.5, REFERENCE)
-    colour_bar(sheet, mosaic, colours)
+    kind = "synthetic" if synthetic else "measured"
+    colour_bar(sheet, mosaic, colours, label=f"SUVr ({kind})")
+    told = f"SYNTHETIC {tracer}: estimated from MRI, not a measurement"
     keys = [
-        Key(WARNING, f"SYNTHETIC {tracer}: estimated from MRI, not a measurement", line=False),
+        Key(WARNING, told, line=False)
+        if synthetic
+        else Key(TEXT, f"measured {tracer}", line=False),
         Key(REFERENCE, reference_name),
         Key(TEXT, "brain mask"),
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
@@ -28,9 +29,10 @@ from relad_bids.vois import GEOMETRIC, reference_regions
 
 @dataclass(frozen=True, kw_only=True)
 class PetEntry:
-    """One synthetic PET of the page."""
+    """One PET of the page."""
 
     tracer: str
+    source: Literal["synthetic", "real"] = "synthetic"
     suvr_t1w: Path
     """SUVr in T1w space, NaN outside the field of view."""
     table: Path
@@ -74,6 +76,8 @@ class SessionPage:
 @dataclass(frozen=True, kw_only=True)
 class _PetSection:
     tracer: str
+    kind: str
+    """``Synthetic`` or ``Measured``, the first word wherever its numbers stand."""
     picture: str
     reference: str
     suvr_max: float
@@ -119,9 +123,11 @@ def _pet_section(entry: PetEntry, labels: Volume, mask: Volume, mosaic: Mosaic) 
     picture = figures.pet_figure(
         read_volume(entry.suvr_t1w), mask, _reference(entry, labels), mosaic,
         tracer=entry.tracer, suvr_max=entry.suvr_max, reference_name=_reference_name(entry),
+        synthetic=entry.source == "synthetic",
     )  # fmt: skip
     return _PetSection(
         tracer=entry.tracer,
+        kind="Synthetic" if entry.source == "synthetic" else "Measured",
         picture=_data_uri(picture),
         reference=reference_line(table, entry.ref_region),
         suvr_max=entry.suvr_max,

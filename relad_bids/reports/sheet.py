@@ -89,12 +89,12 @@ def outline(
         sheet.axes.contour(field, levels=[level], colors=[colour], linewidths=width)
 
 
-def colour_bar(sheet: Sheet, mosaic: Mosaic, colours: ScalarMappable) -> None:
+def colour_bar(sheet: Sheet, mosaic: Mosaic, colours: ScalarMappable, *, label: str) -> None:
     height, width = mosaic.shape
     total_w, total_h = width + BAR_PX, height + STRIP_PX
     place = ((width + 24) / total_w, 0.2, 18 / total_w, 0.65 * height / total_h)
     bar = sheet.figure.colorbar(colours, cax=sheet.figure.add_axes(place), extend="max")
-    bar.set_label("SUVr (synthetic)", color=TEXT, fontsize=10)
+    bar.set_label(label, color=TEXT, fontsize=10)
     bar.ax.tick_params(colors=TEXT, labelsize=9)
     bar.outline.set_edgecolor(TEXT)
 

@@ -39,13 +39,19 @@ EXPECTED = {
     "suvr_sd_mni": f"pet/{HEAD}_trc-11CPIB_space-{MNI}_res-1_meas-SUVR_stat-std_desc-synth_"
     "mimap.nii.gz",
     "kinpar": f"pet/{HEAD}_trc-11CPIB_{DK}_model-SUVR_desc-synth_kinpar.tsv",
+    "measured_mni": f"pet/{HEAD}_trc-11CPIB_space-{MNI}_res-1_meas-SUVR_desc-measured_"
+    "mimap.nii.gz",
+    "measured_t1w": f"pet/{HEAD}_trc-11CPIB_space-T1w_meas-SUVR_desc-measured_mimap.nii.gz",
+    "measured_kinpar": f"pet/{HEAD}_trc-11CPIB_{DK}_model-SUVR_desc-measured_kinpar.tsv",
+    "petref": f"pet/{HEAD}_trc-11CPIB_desc-mean_petref.nii.gz",
+    "petref_to_t1w_xfm": f"pet/{HEAD}_trc-11CPIB_from-petref_to-T1w_mode-image_xfm.txt",
     "qc": f"{HEAD}_desc-relad_qc.tsv",
 }
 """Of a tree that passed the BIDS validator (BIDS 1.11.1), with this app's atlas."""
 
 EXTRA = {
     "reference_mask": {"label": "cerebellumGM"},
-    **{key: {"trc": "11CPIB"} for key in ("suvr_mni", "suvr_t1w", "suvr_sd_mni", "kinpar")},
+    **{key: {"trc": "11CPIB"} for key, name in EXPECTED.items() if name.startswith("pet/")},
 }
 
 

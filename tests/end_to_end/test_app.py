@@ -13,12 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from relad_bids.bids.pairs import find_pairs
+from relad_bids.cli.settings import BUNDLED
 from relad_bids.core.columns import COLUMNS
+from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.phantom.dataset import write_dataset
 
 pytestmark = [pytest.mark.xdist_group("end_to_end"), pytest.mark.slow]
 
-TABLE = "sub-*/pet/*_kinpar.tsv"
+TABLE = "sub-*/pet/*_desc-synth_kinpar.tsv"
+MEASURED = "sub-*/pet/*_desc-measured_kinpar.tsv"
 
 
 def relad_bids(*args: object, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -36,9 +40,11 @@ def no_network() -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Two simulated heads; the second one has lost its FLAIR."""
+    """Two simulated heads; the first has PET of amyloid, the second has lost its FLAIR."""
     out = tmp_path_factory.mktemp("data") / "bids"
-    write_dataset(out, n=2, preset="strong", seed=11, voxel_mm=3.0, pet_participants=1)
+    write_dataset(
+        out, n=2, preset="strong", seed=11, voxel_mm=3.0, pet_participants=1, tracers=("pib",)
+    )
     for path in (out / "sub-002" / "anat").glob("*FLAIR*"):
         path.unlink()
     return out
@@ -60,7 +66,8 @@ def run(dataset, tmp_path_factory):
 
 
 def digests(out: Path) -> dict[str, bytes]:
-    return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.glob(TABLE))}
+    paths = sorted(path for pattern in (TABLE, MEASURED) for path in out.glob(pattern))
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
 
 
 def test_one_session_is_done_and_the_one_without_flair_is_named(run):
@@ -100,6 +107,70 @@ def test_tables_hold_numbers_of_a_brain(run):
         assert 0.3 < float(cortex["suvr_mean"].iloc[0]) < 3
         assert table["statement"].str.contains("not a measurement").all()
         assert table["statement"].str.contains("no scientific value").all()
+
+
+def test_measured_pet_comes_out_as_it_was_painted(run, dataset):
+    """Against what the noise-free scanner shows of the painted uptake."""
+    _, out, _ = run
+    (path,) = out.glob(MEASURED)
+    table = pd.read_csv(path, sep="\t", na_values=["n/a"])
+    assert list(table) == list(COLUMNS)
+    assert set(table["source"]) == {"real"}
+    assert set(table["window_status"]) == {"ok"}
+    assert not table["statement"].str.contains("ynthetic").any()
+    truth = pd.read_csv(next(dataset.glob("derivatives/truth/sub-001/*_suvr.tsv")), sep="\t")
+    truth = truth[truth["tracer"] == "pib"]
+    both = table[table["hemi"] == "B"].merge(truth, on=["family", "voi"])
+    large = both[both["volume_mm3_x"] > 10_000]
+    assert len(large) > 10
+    # 3 mm heads, a coarse warp: labels lie off by a millimetre or two; measured 0.02 on average.
+    error = (large["suvr_mean"] - large["suvr_psf"]).abs()
+    assert error.mean() < 0.06
+    assert large[["suvr_mean", "suvr_psf"]].corr().iloc[0, 1] > 0.9
+    # SUV: the body's mean is 1 g/mL, and brains take up a few times that.
+    assert table["suv_mean"].dropna().between(0.1, 10).all()
+    assert table["suv_mean"].notna().sum() == table["mean"].notna().sum()
+
+
+def test_measured_pet_says_that_it_was_measured(run):
+    _, out, _ = run
+    (sidecar,) = out.glob("sub-001/pet/*_space-T1w_meas-SUVR_desc-measured_mimap.json")
+    facts = json.loads(sidecar.read_text())
+    assert facts["Synthetic"] is False
+    assert facts["ReferenceRegion"] == "cerebellum-whole"
+    assert "SynthesisModel" not in facts
+    page = (out / "sub-001.html").read_text()
+    assert "Measured pib" in page
+    assert "Synthetic pib" in page
+    qc = pd.read_csv(out / "sub-001" / "sub-001_desc-relad_qc.tsv", sep="\t")
+    assert qc.loc[0, "pet"] == "sub-001/pet/sub-001_trc-11CPIB_pet.nii.gz"
+
+
+def test_training_takes_what_was_measured(run):
+    """The derivatives are what `relad train` looks for: same grid, a reference, not synthetic."""
+    _, out, _ = run
+    card = verify_checkpoint(BUNDLED)
+    found = find_pairs(
+        out, grid=card.grid, space=card.space, resolution="2", tracers=["pib", "pbr28"]
+    )
+    (pair,) = found.pairs
+    assert set(pair.pet) == {"pib"}
+    assert found.references == {"pib": "cerebellum-whole"}
+
+
+@pytest.mark.parametrize("what", ["T1w", "MNI152NLin2009cAsym_res-2"])
+def test_the_reference_region_of_measured_pet_averages_to_one(run, what):
+    """In T1w space exactly; in template space, interpolated once more, nearly."""
+    _, out, _ = run
+    suvr = nb.load(next(out.glob(f"sub-001/pet/*_space-{what}_meas-SUVR_desc-measured_*.nii.gz")))
+    if what == "T1w":
+        mask = nb.load(next(out.glob("sub-001/anat/*cerebellumWhole_desc-ref_mask.nii.gz")))
+        inside = suvr.get_fdata()[mask.get_fdata() > 0]
+        assert np.nanmean(inside) == pytest.approx(1.0, abs=1e-5)
+    else:
+        brain = nb.load(next(out.glob("sub-001/anat/*_res-2_desc-brain_mask.nii.gz")))
+        values = suvr.get_fdata()[brain.get_fdata() > 0]
+        assert 0.6 < values.mean() < 1.6
 
 
 def test_the_reference_region_averages_to_one_in_the_written_image(run):
@@ -157,6 +228,7 @@ def test_two_processes_write_the_same_bytes(run, dataset, tmp_path):
 
 
 DRAWS = ("--n-samples", 8, "--sampling-steps", 3, "--sloppy", "--participant-label", "001")
+DRAWS += ("--real-pet", "ignore")
 MAPS = "sub-*/pet/*_mimap.nii.gz"
 
 
@@ -241,6 +313,7 @@ def published(run, dataset, published_like_checkpoint, tmp_path_factory):
     """Two tracers, in the paper's words, of a network like the published one."""
     out = tmp_path_factory.mktemp("published") / "out"
     args = ("-w", run[2], "--nprocs", 1, "--sloppy", "--participant-label", "001")
+    args += ("--real-pet", "ignore")
     network = ("--model-dir", published_like_checkpoint, "--sampling-steps", 2)
     done = relad_bids(
         dataset, out, "participant", *args, *network, "--synth-tracers", "PBR", "TAU"
@@ -294,12 +367,14 @@ def test_group_needs_no_raw_data_and_joins_all_rows(run, tmp_path):
     _, out, _ = run
     done = relad_bids(tmp_path / "gone", out, "group")
     assert done.returncode == 0, done.stderr
-    table = pd.read_csv(done.stdout.strip(), sep="\t")
-    parts = [pd.read_csv(p, sep="\t") for p in out.glob(TABLE)]
-    assert len(table) == sum(map(len, parts))
-    dictionary = json.loads(Path(done.stdout.strip()).with_suffix(".json").read_text())
-    assert set(table) <= set(dictionary)
-    assert "no scientific value" in dictionary["SyntheticDataStatement"]
+    for path, pattern in zip(done.stdout.split(), (TABLE, MEASURED), strict=True):
+        table = pd.read_csv(path, sep="\t")
+        parts = [pd.read_csv(p, sep="\t") for p in out.glob(pattern)]
+        assert len(table) == sum(map(len, parts))
+        dictionary = json.loads(Path(path).with_suffix(".json").read_text())
+        assert set(table) <= set(dictionary)
+        synthetic = "no scientific value" in dictionary["SyntheticDataStatement"]
+        assert synthetic is (pattern == TABLE)
     for path in [*out.glob("atlas-*_kinpar.*"), *out.glob("desc-relad_qc.*")]:
         path.unlink()  # the other tests look at what participant alone wrote
 

@@ -88,7 +88,7 @@ def quantify(run_step, activity_mni):
 
 
 def warp(run_step, in_file, t1w, transform, name="warp"):
-    step = WarpActivity(in_file=in_file, t1w=t1w, mni_to_t1w=transform)
+    step = WarpActivity(in_file=in_file, t1w=t1w, xfm=transform)
     return run_step(step, name).out_file
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from toys import tiny_card, tiny_config, tiny_unit
+from toys import tiny_card, tiny_config, tiny_measured, tiny_unit
 
 from relad_workflows.session import init_session_wf
 
@@ -25,6 +25,7 @@ def unit(config, write_skeleton):
     def make(subject="01", session="a", **settings):
         made = tiny_unit(config, subject, session, **settings)
         paths = [path for path in (made.t1w, made.flair) if path]
+        paths += [pet.path for pet in made.measured]
         write_skeleton(*(path.relative_to(config.bids_dir) for path in paths))
         return made
 
@@ -33,8 +34,9 @@ def unit(config, write_skeleton):
 
 @pytest.fixture
 def session_wf(card, config, unit):
-    def make(*, n_samples=1, **settings):
+    def make(*, n_samples=1, pet=(), **settings):
         chosen = replace(config, n_samples=n_samples)
-        return init_session_wf(unit(**settings), card=card, config=chosen)
+        measured = [tiny_measured(config, tracer=tracer, session=where) for tracer, where in pet]
+        return init_session_wf(unit(**settings, measured=measured), card=card, config=chosen)
 
     return make

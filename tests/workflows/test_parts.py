@@ -127,7 +127,7 @@ def test_products_are_shared_out():
 def test_a_sink_keeps_no_hold_on_its_arguments(unit, tmp_path):
     sidecars = {"dseg": {"a": 1}}
     node = init_ds_node(
-        products=("dseg",), unit=unit(), output_dir=tmp_path, space="MNI", resolution="2",
+        products=("dseg",), label=unit().label, output_dir=tmp_path, space="MNI", resolution="2",
         sidecars=sidecars, name="ds",
     )  # fmt: skip
     sidecars["dseg"]["a"] = 2

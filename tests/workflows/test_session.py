@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 from nipype.interfaces.base import isdefined
-from toys import TRACERS, tiny_card
+from toys import TRACERS, tiny_card, tiny_measured
 from wiring import loose_wires
 
 from relad_bids.bids.outputs import PRODUCTS
 from relad_bids.interfaces.outputs import SaveDerivatives
+from relad_workflows.outputs import reference_label
 from relad_workflows.session import init_session_wf
-from relad_workflows.tracer import reference_label
 
 
 def steps(workflow):
@@ -30,7 +30,9 @@ CASES = [
     pytest.param({"flair": flair, "session": session, "tracers": tracers})
     for flair in (True, False)
     for session, tracers in (("a", TRACERS), (None, ("pib",)))
-] + [pytest.param({"n_samples": n}) for n in (7, 8)]
+]
+CASES += [pytest.param({"n_samples": n}) for n in (7, 8)]
+CASES += [pytest.param({"pet": pet}) for pet in ([("pib", "a")], [("mk6240", "b"), ("pib", "a")])]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -57,7 +59,7 @@ def test_every_image_and_table_of_pet_has_its_sidecar(session_wf, case):
     for sink in sinks(workflow):
         for product in sink.interface._products:
             is_image = PRODUCTS[product].extension == ".nii.gz"
-            assert (product in sink.inputs.sidecars) is (is_image or product == "kinpar")
+            assert (product in sink.inputs.sidecars) is (is_image or product.endswith("kinpar"))
         facts = {name for name in wires_into(workflow, sink) if name.endswith("_facts")}
         assert {name.removesuffix("_facts") for name in facts} <= set(sink.inputs.sidecars)
 
@@ -197,6 +199,59 @@ def test_each_tracer_has_its_own_intervals(config, unit):
     }
     assert found.pop("pib") == {"factors": {"striatum": 0.3}, "times": "SUVr"}
     assert set(map(len, found.values())) == {0}
+
+
+def test_measured_pet_joins_at_the_quantification(session_wf):
+    """Mean, T1w, SUVr; the map in template space in one interpolation from the mean."""
+    workflow = session_wf(pet=[("mk6240", "b"), ("pib", "a")])
+    get = workflow.get_node
+    for name, label in (("ses_b_mk6240", "sub-01_ses-b"), ("ses_a_pib", "sub-01_ses-a")):
+        average = get(f"average_{name}")
+        assert average.inputs.weights == [0.5, 0.5]
+        targets = {target.name for target in workflow._graph.successors(average)}
+        assert targets == {
+            f"register_{name}", f"warp_{name}", f"to_grid_{name}", f"ds_measured_{name}",
+        }  # fmt: skip
+        sources = {
+            data["connect"][0]
+            for _, _, data in workflow._graph.in_edges(get(f"list_{name}"), data=True)
+        }
+        assert sources == {("outputnode.t1w_to_mni", "in1"), ("xfm", "in2")}
+        quantify = get(f"quantify_measured_{name}").inputs
+        assert quantify.context["source"] == "real"
+        assert quantify.suv_factor == 2e-4
+        assert get(f"ds_measured_{name}").inputs.label == label
+        assert get(f"ds_reference_{name}").inputs.label == "sub-01_ses-a"
+    assert get("quantify_measured_ses_b_mk6240").inputs.ref_region == "cerebellum-inferior-gm"
+
+
+def test_without_dose_there_is_no_suv(card, config, unit):
+    measured = [tiny_measured(config, suv_factor=None, suv_reason="no dose")]
+    workflow = init_session_wf(unit(measured=measured), card=card, config=config)
+    quantify = workflow.get_node("quantify_measured_ses_a_pib")
+    assert not isdefined(quantify.inputs.suv_factor)
+
+
+@pytest.mark.parametrize("method", ["auto", "identity"])
+def test_the_way_onto_the_t1w_is_the_users(card, config, unit, method):
+    made = unit(measured=[tiny_measured(config)])
+    workflow = init_session_wf(made, card=card, config=replace(config, pet2anat=method))
+    assert workflow.get_node("register_ses_a_pib").inputs.method == method
+
+
+def test_the_page_shows_measured_after_synthetic(session_wf):
+    workflow = session_wf(pet=[("pib", "a")])
+    pets = workflow.get_node("write_report").inputs.facts["pets"]
+    assert [(pet["tracer"], pet["source"]) for pet in pets[-2:]] == [
+        (TRACERS[-1], "synthetic"), ("pib", "real"),
+    ]  # fmt: skip
+    for lists in ("list_maps", "list_tables", "list_references"):
+        (last,) = [
+            source.name
+            for source, _, data in workflow._graph.in_edges(workflow.get_node(lists), data=True)
+            if data["connect"][0][1] == f"in{len(pets)}"
+        ]
+        assert last == "quantify_measured_ses_a_pib"
 
 
 def test_each_tracer_has_its_own_seed(card, config, unit):

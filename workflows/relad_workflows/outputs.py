@@ -9,7 +9,6 @@ from typing import Any
 from nipype.pipeline.engine import Node
 
 from relad_bids.interfaces.outputs import SaveDerivatives
-from relad_bids.plan import Unit
 
 ANAT_PRODUCTS = (
     "t1w_preproc", "brain_mask", "t1w_mni", "t1w_norm", "mask_mni", "t1w_to_mni_xfm",
@@ -23,7 +22,7 @@ SPREAD_PRODUCTS = ("suvr_sd_mni",)
 def init_ds_node(
     *,
     products: tuple[str, ...],
-    unit: Unit,
+    label: str,
     output_dir: Path,
     space: str,
     resolution: str,
@@ -33,6 +32,11 @@ def init_ds_node(
 ) -> Node:
     """Return a sink for some products of one session.
 
+    Parameters
+    ----------
+    label
+        ``sub-01_ses-a``
+
     Inputs
     ------
     one field per product, and ``<product>_facts`` for what its sidecar learns from the graph
@@ -40,10 +44,16 @@ def init_ds_node(
     sink = SaveDerivatives(
         products=products,
         root=str(output_dir),
-        label=unit.label,
+        label=label,
         space=space,
         resolution=resolution,
         sidecars={key: dict(value) for key, value in sidecars.items()},
         extra={key: dict(value) for key, value in extra.items()},
     )
     return Node(sink, name=name, run_without_submitting=True)
+
+
+def reference_label(name: str) -> str:
+    """A region's name as a BIDS label: letters and digits only."""
+    head, *rest = name.split("-")
+    return head + "".join(part.capitalize() for part in rest)

@@ -75,7 +75,7 @@ def init_quantify_wf(
     workflow.connect([
         (inputnode, warp_activity, [("activity", "in_file"),
                                     ("t1w", "t1w"),
-                                    ("mni_to_t1w", "mni_to_t1w")]),
+                                    ("mni_to_t1w", "xfm")]),
         (warp_activity, quantify, [("out_file", "activity")]),
         (inputnode, quantify, [("activity", "activity_mni"),
                                ("dseg", "dseg"),

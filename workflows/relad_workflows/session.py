@@ -25,6 +25,7 @@ from relad_bids.records import (
     session_flags,
     steps_of,
 )
+from relad_workflows.measured import add_measured
 from relad_workflows.outputs import (
     ANAT_PRODUCTS,
     FLAIR_PRODUCTS,
@@ -44,8 +45,8 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     """Build the graph of one session.
 
     The stages: T1w (and FLAIR) prepared, brought to the network's grid, synthesised, quantified
-    per tracer, saved, shown. A session without FLAIR has no FLAIR stage, and the network's
-    FLAIR input stays undefined.
+    per tracer, saved, shown; measured PET laid on the T1w and quantified alike. A session without
+    FLAIR has no FLAIR stage, and the network's FLAIR input stays undefined.
     """
     inputnode = Node(IdentityInterface(fields=["t1w"], t1w=str(unit.t1w)), name="inputnode")
     prepare_t1w_wf = init_prepare_t1w_wf(
@@ -108,6 +109,10 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     _report(workflow, unit, card, config)
     for position, tracer in enumerate(unit.tracers):
         add_tracer(workflow, unit, card, config, tracer=tracer, position=position)
+    for position, pet in enumerate(unit.measured, start=len(unit.tracers)):
+        add_measured(
+            workflow, unit, card, config, pet=pet, position=position, grid=grid_spec(card)
+        )
     if unit.flair:
         _flair(workflow, unit, card, config)
     if card.space != ATLAS_SPACE:
@@ -137,7 +142,7 @@ def _save_anat(workflow: Workflow, unit: Unit, card: Card, config: Config) -> No
     describe = Node(DescribeParcellation(), name="describe_parcellation")
     ds_anat = init_ds_node(
         products=(*ANAT_PRODUCTS, "qc"),
-        unit=unit,
+        label=unit.label,
         output_dir=config.output_dir,
         space=card.space,
         resolution=resolution_label(card),
@@ -178,7 +183,7 @@ def _flair(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
     )
     ds_flair = init_ds_node(
         products=FLAIR_PRODUCTS,
-        unit=unit,
+        label=unit.label,
         output_dir=config.output_dir,
         space=card.space,
         resolution=resolution_label(card),
@@ -210,10 +215,10 @@ def _flair(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
 
 
 def _report(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
-    n_tracers = len(unit.tracers)
-    list_maps = Node(Merge(n_tracers), name="list_maps", run_without_submitting=True)
-    list_tables = Node(Merge(n_tracers), name="list_tables", run_without_submitting=True)
-    list_references = Node(Merge(n_tracers), name="list_references", run_without_submitting=True)
+    n_pets = len(unit.tracers) + len(unit.measured)
+    list_maps = Node(Merge(n_pets), name="list_maps", run_without_submitting=True)
+    list_tables = Node(Merge(n_pets), name="list_tables", run_without_submitting=True)
+    list_references = Node(Merge(n_pets), name="list_references", run_without_submitting=True)
     write_report = Node(
         WriteReport(
             out_html=str(config.output_dir / f"{unit.label}.html"),

@@ -12,7 +12,7 @@ from relad_bids.plan import Unit
 from relad_bids.records import Sidecars, intervals, pet_context, pet_flags, resolution_label
 from relad_bids.tables import tracers
 from relad_bids.vois import reference_of_tracer
-from relad_workflows.outputs import PET_PRODUCTS, SPREAD_PRODUCTS, init_ds_node
+from relad_workflows.outputs import PET_PRODUCTS, SPREAD_PRODUCTS, init_ds_node, reference_label
 from relad_workflows.quantify import init_quantify_wf
 
 
@@ -41,7 +41,7 @@ def add_tracer(
     )
     ds_pet = init_ds_node(
         products=(*PET_PRODUCTS, *(SPREAD_PRODUCTS if with_spread else ())),
-        unit=unit,
+        label=unit.label,
         output_dir=config.output_dir,
         space=card.space,
         resolution=resolution_label(card),
@@ -92,9 +92,3 @@ def _add_spread(workflow: Workflow, *, tracer: str, own: slice) -> None:
             [("outputnode.suvr_sd_mni", "suvr_sd_mni")]),
     ])
     # fmt: on
-
-
-def reference_label(name: str) -> str:
-    """A region's name as a BIDS label: letters and digits only."""
-    head, *rest = name.split("-")
-    return head + "".join(part.capitalize() for part in rest)

@@ -1,0 +1,127 @@
+"""One measured PET of a session: from its frames to its files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nipype.interfaces.utility import Merge
+from nipype.pipeline.engine import Node, Workflow
+
+from relad_bids.config import Config
+from relad_bids.interfaces.mri import ResampleToGrid
+from relad_bids.interfaces.pet import AveragePET, RegisterPET
+from relad_bids.interfaces.quantify import QuantifyPET, WarpActivity
+from relad_bids.model.card import Card
+from relad_bids.plan import Measured, Unit
+from relad_bids.records import Sidecars, resolution_label
+from relad_bids.records_measured import (
+    PRODUCTS,
+    measured_context,
+    measured_flags,
+    measured_sidecars,
+)
+from relad_bids.vois import reference_of_tracer
+from relad_workflows.outputs import init_ds_node, reference_label
+from relad_workflows.prepare import IMAGE_MEM_GB
+from relad_workflows.quantify import QUANTIFY_MEM_GB
+
+
+def add_measured(
+    workflow: Workflow,
+    unit: Unit,
+    card: Card,
+    config: Config,
+    *,
+    pet: Measured,
+    position: int,
+    grid: dict[str, Any],
+) -> None:
+    """Add one measured PET to a session's graph: mean, on the T1w, SUVr, table, sink, page.
+
+    Parameters
+    ----------
+    position
+        Of the PET among all of the session's page, the synthetic ones included.
+    grid
+        Of the checkpoint, for the map in template space.
+    """
+    name = pet.node_name
+    reference = reference_of_tracer(pet.tracer, config.reference)
+    average = Node(
+        AveragePET(in_file=str(pet.path), weights=list(pet.reading.weights)),
+        name=f"average_{name}",
+        mem_gb=IMAGE_MEM_GB,
+    )
+    register = Node(
+        RegisterPET(method=config.pet2anat), name=f"register_{name}", mem_gb=IMAGE_MEM_GB
+    )
+    to_t1w = Node(WarpActivity(), name=f"warp_{name}", mem_gb=QUANTIFY_MEM_GB)
+    list_transforms = Node(Merge(2), name=f"list_{name}", run_without_submitting=True)
+    to_grid = Node(ResampleToGrid(grid=grid), name=f"to_grid_{name}", mem_gb=IMAGE_MEM_GB)
+    quantify = Node(
+        QuantifyPET(
+            ref_region=reference,
+            min_coverage=config.min_coverage,
+            context=measured_context(pet),
+            flags=measured_flags(pet),
+            **suv_input(pet),
+        ),
+        name=f"quantify_measured_{name}",
+        mem_gb=QUANTIFY_MEM_GB,
+    )
+    ds_pet = init_ds_node(
+        products=PRODUCTS,
+        label=pet.label,
+        output_dir=config.output_dir,
+        space=card.space,
+        resolution=resolution_label(card),
+        sidecars=measured_sidecars(pet, unit, card, config),
+        extra=dict.fromkeys(PRODUCTS, pet.entities),
+        name=f"ds_measured_{name}",
+    )
+    ds_reference = init_ds_node(
+        products=("reference_mask",),
+        label=unit.label,
+        output_dir=config.output_dir,
+        space=card.space,
+        resolution=resolution_label(card),
+        sidecars=Sidecars(unit, card, config).reference_mask(),
+        extra={"reference_mask": {"label": reference_label(reference)}},
+        name=f"ds_reference_{name}",
+    )
+    get = workflow.get_node
+    # fmt: off
+    workflow.connect([
+        (average, register, [("out_file", "pet")]),
+        (get("prepare_t1w_wf"), register, [("outputnode.t1w", "t1w"),
+                                           ("outputnode.mask", "mask")]),
+        (average, to_t1w, [("out_file", "in_file")]),
+        (get("prepare_t1w_wf"), to_t1w, [("outputnode.t1w", "t1w")]),
+        (register, to_t1w, [("xfm", "xfm")]),
+        (get("prepare_t1w_wf"), list_transforms, [("outputnode.t1w_to_mni", "in1")]),
+        (register, list_transforms, [("xfm", "in2")]),
+        (average, to_grid, [("out_file", "in_file")]),
+        (list_transforms, to_grid, [("out", "transforms")]),
+        (to_t1w, quantify, [("out_file", "activity")]),
+        (to_grid, quantify, [("out_file", "activity_mni")]),
+        (get("warp_parcellation"), quantify, [("dseg", "dseg"),
+                                              ("inferior", "inferior"),
+                                              ("numbers", "numbers")]),
+        (average, ds_pet, [("out_file", "petref")]),
+        (register, ds_pet, [("xfm", "petref_to_t1w_xfm"),
+                            ("facts", "petref_facts")]),
+        (quantify, ds_pet, [("suvr_mni", "measured_mni"),
+                            ("suvr_t1w", "measured_t1w"),
+                            ("table", "measured_kinpar")]),
+        (quantify, ds_reference, [("ref_mask", "reference_mask")]),
+        (quantify, get("list_maps"), [("suvr_t1w", f"in{position + 1}")]),
+        (quantify, get("list_tables"), [("table", f"in{position + 1}")]),
+        (quantify, get("list_references"), [("ref_mask", f"in{position + 1}")]),
+    ])
+    # fmt: on
+
+
+def suv_input(pet: Measured) -> dict[str, float]:
+    """The factor of SUV as an input that is left out where it is not known."""
+    factor = pet.reading.suv_factor
+    return {} if factor is None else {"suv_factor": factor}
