@@ -35,7 +35,7 @@ lint: install
 test: install
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
-# Train the bundled checkpoint again (about half an hour on two cores, 11 GB).
+# Train the bundled checkpoint again (about an hour on two cores, 8 GB of memory).
 checkpoint: install
 	$(BIN)/relad train relad_bids/data/demo_recipe.toml relad_bids/data/checkpoint
 
