@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +13,149 @@ from nipype.interfaces.base import (
     File,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 from numpy.typing import NDArray
 
-from relad_bids.interfaces.base import grid_of_file, naming_files, out_path, save
-from relad_bids.interfaces.mri import import_ants
-from relad_bids.pet.frames import weighted_sum
+from relad_bids.interfaces.base import grid_from, grid_of_file, load, naming_files, out_path, save
+from relad_bids.interfaces.mri import import_ants, resample_file
+from relad_bids.pet.frames import ReadFrame, weighted_sum
 
 
-class _AveragePETInputSpec(BaseInterfaceInputSpec):
+class _RealignPETInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="PET of the dataset, 3-D or 4-D")
     weights = traits.List(traits.Float, mandatory=True, desc="of each frame")
 
 
-class _AveragePETOutputSpec(TraitedSpec):
-    out_file = File(exists=True, desc="mean over the window, 3-D")
+class _RealignPETOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="mean over the window, frames laid on each other, 3-D")
+    xfms = traits.List(File(exists=True), desc="ITK transform of each frame that counts")
+    facts = traits.Dict(desc="max_shift_mm, max_rotation_deg")
 
 
-class AveragePET(SimpleInterface):
-    """Average the frames of the window; one is held in memory at a time."""
+class RealignPET(SimpleInterface):
+    """Lay the frames of the window on their mean; one is held in memory at a time.
 
-    input_spec = _AveragePETInputSpec
-    output_spec = _AveragePETOutputSpec
+    A lone frame stays where it is.
+    """
+
+    input_spec = _RealignPETInputSpec
+    output_spec = _RealignPETOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        image: Any = nb.load(self.inputs.in_file, keep_file_open=True)
-        grid = grid_of_file(self.inputs.in_file)
+        ants = import_ants()
+        from relad_bids.mri.linear import write_affine
+        from relad_bids.pet.motion import PASSES, motion, register_frame
 
-        def read(number: int) -> NDArray[np.floating]:
-            index = np.unravel_index(number, image.shape[3:]) if len(image.shape) > 3 else ()
-            return np.asarray(image.dataobj[(..., *index)]).reshape(grid.shape)
-
-        with naming_files(in_file=self.inputs.in_file):
-            mean = weighted_sum(read, self.inputs.weights)
-        self._results["out_file"] = save(out_path(runtime, "mean.nii.gz"), mean, grid)
+        frames = _Frames(self.inputs.in_file, self.inputs.weights, runtime)
+        xfms = [write_affine(np.eye(4), out_path(runtime, f"frame{n}.mat")) for n in frames.used]
+        mean = frames.mean(xfms)
+        moved = [(0.0, 0.0)]
+        for _ in range(PASSES if len(frames.used) > 1 else 0):
+            target = ants.image_read(mean)
+            for number, xfm in zip(frames.used, xfms, strict=True):
+                frame = ants.image_read(frames.file(number))
+                register_frame(frame, target, initial=xfm, out_file=xfm)
+            moved = [motion(xfm, target) for xfm in xfms]
+            mean = frames.mean(xfms)
+        self._results["out_file"] = mean
+        self._results["xfms"] = [str(xfm) for xfm in xfms]
+        shifts, rotations = zip(*moved, strict=True)
+        self._results["facts"] = {
+            "max_shift_mm": float(max(shifts)),
+            "max_rotation_deg": float(max(rotations)),
+        }
         return runtime
+
+
+class _ResampleFramesInputSpec(_RealignPETInputSpec):
+    xfms = traits.List(File(exists=True), mandatory=True, desc="of each frame that counts")
+    transforms = traits.List(
+        File(exists=True), mandatory=True, desc="from the mean on, the last one applied first"
+    )
+    reference = File(exists=True, desc="image on the grid wanted")
+    grid = traits.Dict(desc="shape and affine of the grid wanted, in place of `reference`")
+
+
+class _ResampleFramesOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="mean on the wanted grid, NaN outside the field of view")
+
+
+class ResampleFrames(SimpleInterface):
+    """Average frames on another grid: each of its voxels is interpolated once in each frame."""
+
+    input_spec = _ResampleFramesInputSpec
+    output_spec = _ResampleFramesOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        given = self.inputs
+        reference = given.reference
+        if not isdefined(reference):
+            wanted = grid_from(given.grid)
+            empty = np.zeros(wanted.shape, dtype=np.uint8)
+            reference = save(out_path(runtime, "reference.nii.gz"), empty, wanted)
+        frames = _Frames(given.in_file, given.weights, runtime)
+        mean = frames.mean(given.xfms, onto=(reference, given.transforms))
+        self._results["out_file"] = mean
+        return runtime
+
+
+class _Frames:
+    """The frames of a scan that count, each as a file of its own while it is needed."""
+
+    def __init__(self, path: str, weights: Sequence[float], runtime: Any) -> None:
+        self.path, self.weights, self.runtime = path, weights, runtime
+        self.image: Any = nb.load(path, keep_file_open=True)
+        self.grid = grid_of_file(path)
+        self.used = [number for number, weight in enumerate(weights) if weight]
+
+    def read(self, number: int) -> NDArray[np.floating]:
+        shape = self.image.shape
+        index = np.unravel_index(number, shape[3:]) if len(shape) > 3 else ()
+        return np.asarray(self.image.dataobj[(..., *index)]).reshape(self.grid.shape)
+
+    def file(self, number: int) -> str:
+        frame = self.read(number).astype(np.float32)
+        return save(out_path(self.runtime, "frame.nii"), frame, self.grid)
+
+    def mean(
+        self, xfms: Sequence[Path | str], onto: tuple[str, Sequence[str]] | None = None
+    ) -> str:
+        """Weighted sum of the frames, each through its transform, on the scan's or another grid.
+
+        NaN where any of them was not seen, on another grid; on the scan's own 0.
+        """
+        with naming_files(in_file=self.path):
+            plain = weighted_sum(self.read, self.weights)
+        own = save(out_path(self.runtime, "plain.nii"), plain, self.grid)
+        reference, transforms = onto or (own, [])
+        by_number = dict(zip(self.used, xfms, strict=True))
+        seen = save(
+            out_path(self.runtime, "ones.nii"), np.ones(self.grid.shape, np.uint8), self.grid
+        )
+
+        def moved(number: int) -> NDArray[np.float32]:
+            through = [*transforms, str(by_number[number])]
+            inside, frame = (
+                load(
+                    resample_file(
+                        file, reference, through, out_path(self.runtime, f"{how}.nii"),
+                        interpolation=how,
+                    )
+                )[0]
+                for file, how in ((seen, "nearest"), (self.file(number), "linear"))
+            )  # fmt: skip
+            return np.where(inside > 0, frame, np.nan)
+
+        return self._summed(moved, reference, missing=0.0 if onto is None else np.nan)
+
+    def _summed(self, moved: ReadFrame, reference: str, *, missing: float) -> str:
+        total = sum(
+            self.weights[number] * moved(number).astype(np.float64) for number in self.used
+        )
+        mean = np.where(np.isnan(total), missing, total).astype(np.float32)
+        return save(out_path(self.runtime, "mean.nii.gz"), mean, grid_of_file(reference))
 
 
 class _RegisterPETInputSpec(BaseInterfaceInputSpec):

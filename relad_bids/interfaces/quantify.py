@@ -33,6 +33,7 @@ from relad_bids.interfaces.base import (
     save,
 )
 from relad_bids.interfaces.mri import resample_file
+from relad_bids.pet.frames import motion_flags
 from relad_bids.vois import quantified_vois, reference_mask, reference_method
 
 
@@ -137,6 +138,7 @@ class _QuantifyPETInputSpec(BaseInterfaceInputSpec):
     flags = traits.List(traits.Str, mandatory=True, desc="flags of the whole image")
     spread = File(exists=True, desc="table of MeasureSpread; left out where there is none")
     intervals = traits.Dict(desc="`factors` and `times` of with_intervals; left out if unknown")
+    motion = traits.Dict(desc="facts of RealignPET; left out where there are no frames")
     suv_factor = traits.Float(desc="g/mL per unit of the activity; left out if unknown")
 
 
@@ -166,7 +168,8 @@ class QuantifyPET(SimpleInterface):
             table = table.assign(suv_mean=given.suv_factor * table["mean"])
         context = {**given.context, **reference.columns(given.ref_region)}
         context["ref_method"] = reference_method(given.ref_region)
-        full = complete(table, context, flags=[*given.flags, *reference.flags()])
+        moved = motion_flags(**given.motion) if isdefined(given.motion) else []
+        full = complete(table, context, flags=[*given.flags, *moved, *reference.flags()])
         write_table(out_path(runtime, "voi.tsv"), full)
         self._results["table"] = str(out_path(runtime, "voi.tsv"))
         self._results["ref_mask"] = save(

@@ -12,6 +12,15 @@ from relad_bids.errors import DataError
 ReadFrame = Callable[[int], NDArray[np.floating]]
 """Number of a frame -> its voxels (I, J, K)."""
 
+HIGH_MM, HIGH_DEG = 3.0, 3.0
+"""Motion beyond either has the flag ``motion_high`` (pet-quantification 1.4)."""
+
+
+def motion_flags(max_shift_mm: float, max_rotation_deg: float) -> list[str]:
+    """Flag of a scan whose frames had to be moved far."""
+    high = max_shift_mm > HIGH_MM or max_rotation_deg > HIGH_DEG
+    return ["motion_high"] if high else []
+
 
 def weighted_sum(read: ReadFrame, weights: Sequence[float]) -> NDArray[np.float32]:
     r"""Add up frames, :math:`\sum_i w_i C_i`; one is held in memory at a time.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from relad_bids.errors import DataError
-from relad_bids.pet.frames import weighted_sum
+from relad_bids.pet.frames import motion_flags, weighted_sum
 
 
 @pytest.fixture
@@ -42,3 +42,11 @@ def test_an_empty_mean_is_refused(frames, weights):
     frames[0] = 0
     with pytest.raises(DataError, match="nowhere above 0"):
         weighted_sum(lambda i: frames[i], weights)
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "rotation_deg", "flags"),
+    [(3.0, 3.0, []), (3.01, 0.0, ["motion_high"]), (0.0, 3.01, ["motion_high"])],
+)
+def test_motion_has_a_flag_from_three_on(shift_mm, rotation_deg, flags):
+    assert motion_flags(shift_mm, rotation_deg) == flags

@@ -206,17 +206,19 @@ def test_measured_pet_joins_at_the_quantification(session_wf):
     workflow = session_wf(pet=[("mk6240", "b"), ("pib", "a")])
     get = workflow.get_node
     for name, label in (("ses_b_mk6240", "sub-01_ses-b"), ("ses_a_pib", "sub-01_ses-a")):
-        average = get(f"average_{name}")
-        assert average.inputs.weights == [0.5, 0.5]
-        targets = {target.name for target in workflow._graph.successors(average)}
+        realign = get(f"realign_{name}")
+        targets = {target.name for target in workflow._graph.successors(realign)}
         assert targets == {
-            f"register_{name}", f"warp_{name}", f"to_grid_{name}", f"ds_measured_{name}",
+            f"register_{name}", f"to_t1w_{name}", f"to_grid_{name}", f"ds_measured_{name}",
+            f"quantify_measured_{name}",
         }  # fmt: skip
-        sources = {
-            data["connect"][0]
-            for _, _, data in workflow._graph.in_edges(get(f"list_{name}"), data=True)
-        }
-        assert sources == {("outputnode.t1w_to_mni", "in1"), ("xfm", "in2")}
+        for step in ("realign", "to_t1w", "to_grid"):
+            assert get(f"{step}_{name}").inputs.weights == [0.5, 0.5]
+        ways = {"list_to_t1w": {("xfm", "in1")}}
+        ways["list_to_grid"] = {("outputnode.t1w_to_mni", "in1"), ("xfm", "in2")}
+        for step, way in ways.items():
+            edges = workflow._graph.in_edges(get(f"{step}_{name}"), data=True)
+            assert {data["connect"][0] for _, _, data in edges} == way
         quantify = get(f"quantify_measured_{name}").inputs
         assert quantify.context["source"] == "real"
         assert quantify.suv_factor == 2e-4

@@ -8,9 +8,8 @@ from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from relad_bids.config import Config
-from relad_bids.interfaces.mri import ResampleToGrid
-from relad_bids.interfaces.pet import AveragePET, RegisterPET
-from relad_bids.interfaces.quantify import QuantifyPET, WarpActivity
+from relad_bids.interfaces.pet import RealignPET, RegisterPET, ResampleFrames
+from relad_bids.interfaces.quantify import QuantifyPET
 from relad_bids.model.card import Card
 from relad_bids.plan import Measured, Unit
 from relad_bids.records import Sidecars, resolution_label
@@ -47,17 +46,17 @@ def add_measured(
     """
     name = pet.node_name
     reference = reference_of_tracer(pet.tracer, config.reference)
-    average = Node(
-        AveragePET(in_file=str(pet.path), weights=list(pet.reading.weights)),
-        name=f"average_{name}",
-        mem_gb=IMAGE_MEM_GB,
-    )
+    frames = {"in_file": str(pet.path), "weights": list(pet.reading.weights)}
+    realign = Node(RealignPET(**frames), name=f"realign_{name}", mem_gb=IMAGE_MEM_GB)
     register = Node(
         RegisterPET(method=config.pet2anat), name=f"register_{name}", mem_gb=IMAGE_MEM_GB
     )
-    to_t1w = Node(WarpActivity(), name=f"warp_{name}", mem_gb=QUANTIFY_MEM_GB)
-    list_transforms = Node(Merge(2), name=f"list_{name}", run_without_submitting=True)
-    to_grid = Node(ResampleToGrid(grid=grid), name=f"to_grid_{name}", mem_gb=IMAGE_MEM_GB)
+    list_to_t1w = Node(Merge(1), name=f"list_to_t1w_{name}", run_without_submitting=True)
+    list_to_grid = Node(Merge(2), name=f"list_to_grid_{name}", run_without_submitting=True)
+    to_t1w = Node(ResampleFrames(**frames), name=f"to_t1w_{name}", mem_gb=IMAGE_MEM_GB)
+    to_grid = Node(
+        ResampleFrames(**frames, grid=grid), name=f"to_grid_{name}", mem_gb=IMAGE_MEM_GB
+    )
     quantify = Node(
         QuantifyPET(
             ref_region=reference,
@@ -92,24 +91,25 @@ def add_measured(
     get = workflow.get_node
     # fmt: off
     workflow.connect([
-        (average, register, [("out_file", "pet")]),
+        (realign, register, [("out_file", "pet")]),
         (get("prepare_t1w_wf"), register, [("outputnode.t1w", "t1w"),
                                            ("outputnode.mask", "mask")]),
-        (average, to_t1w, [("out_file", "in_file")]),
-        (get("prepare_t1w_wf"), to_t1w, [("outputnode.t1w", "t1w")]),
-        (register, to_t1w, [("xfm", "xfm")]),
-        (get("prepare_t1w_wf"), list_transforms, [("outputnode.t1w_to_mni", "in1")]),
-        (register, list_transforms, [("xfm", "in2")]),
-        (average, to_grid, [("out_file", "in_file")]),
-        (list_transforms, to_grid, [("out", "transforms")]),
+        (register, list_to_t1w, [("xfm", "in1")]),
+        (realign, to_t1w, [("xfms", "xfms")]),
+        (list_to_t1w, to_t1w, [("out", "transforms")]),
+        (get("prepare_t1w_wf"), to_t1w, [("outputnode.t1w", "reference")]),
+        (get("prepare_t1w_wf"), list_to_grid, [("outputnode.t1w_to_mni", "in1")]),
+        (register, list_to_grid, [("xfm", "in2")]),
+        (realign, to_grid, [("xfms", "xfms")]),
+        (list_to_grid, to_grid, [("out", "transforms")]),
         (to_t1w, quantify, [("out_file", "activity")]),
         (to_grid, quantify, [("out_file", "activity_mni")]),
         (get("warp_parcellation"), quantify, [("dseg", "dseg"),
                                               ("inferior", "inferior"),
                                               ("numbers", "numbers")]),
-        (average, ds_pet, [("out_file", "petref")]),
-        (register, ds_pet, [("xfm", "petref_to_t1w_xfm"),
-                            ("facts", "petref_facts")]),
+        (realign, quantify, [("facts", "motion")]),
+        (realign, ds_pet, [("out_file", "petref"), ("facts", "petref_facts")]),
+        (register, ds_pet, [("xfm", "petref_to_t1w_xfm")]),
         (quantify, ds_pet, [("suvr_mni", "measured_mni"),
                             ("suvr_t1w", "measured_t1w"),
                             ("table", "measured_kinpar")]),
