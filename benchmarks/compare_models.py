@@ -29,7 +29,7 @@ from relad_bids.cohorts.phantoms import PhantomMaker
 from relad_bids.cohorts.walk import training_order
 from relad_bids.core.agreement import concordance
 from relad_bids.core.grid import Grid
-from relad_bids.core.intensity import MRIContract
+from relad_bids.core.intensity import BACKGROUND, MRIContract
 from relad_bids.model.base import Model
 from relad_bids.model.data import Cohort, collate, loader
 from relad_bids.model.learning.floor import training_mean
@@ -177,7 +177,8 @@ def _scores(
     name: str, answer: Callable[[Tensor], Tensor], cohort: Cohort, mean: Tensor, grid: Grid
 ) -> list[dict[str, object]]:
     batches = [collate([cohort[i]]) for i in range(len(cohort))]
-    answers = [answer(batch.mri) for batch in batches]
+    # Outside the brain nobody is asked: some kinds answer there and some do not.
+    answers = [torch.where(batch.mask, answer(batch.mri), BACKGROUND) for batch in batches]
     known = iter(answers)
     skills = skill(lambda mri: next(known), cohort, mean=mean, workers=0)
     rows = []
