@@ -23,6 +23,10 @@ from relad_bids.model.registry import build_model
 WEIGHTS, CARD = "model.safetensors", "model.json"
 
 
+IMAGE_NUMBERS = 100_000
+"""A buffer of more numbers holds images of a brain: the training mean, a regression's patterns."""
+
+
 def fingerprint(path: Path) -> str:
     """SHA-256 of a file, for the record beside every synthetic image."""
     with path.open("rb") as file:
@@ -43,13 +47,17 @@ def save_checkpoint(folder: Path, network: Model, card: Card) -> Card:
 
 
 def round_weights(network: Model) -> None:
-    """Round what was learned to half precision, in place: its file takes half the room.
+    """Round what was learned, and images, to half precision, in place: half the room in a file.
 
     To be done before the figures of the card are measured, so that they hold for what is written.
-    What has a closed form keeps its digits.
+    What is small and has a closed form keeps its digits. An image in [-1, 1] is rounded by 2**-12
+    at most, 6e-4 SUVr of a tracer that ends at 5, in each voxel by itself.
     """
+    # Only what is stored: a buffer that is made anew at each start would come back unrounded.
+    stored = [value for value in network.state_dict().values() if value.is_floating_point()]
+    images = [value for value in stored if value.numel() >= IMAGE_NUMBERS]
     with torch.no_grad():
-        for weight in network.parameters():
+        for weight in (*network.parameters(), *images):
             weight.copy_(weight.half())
 
 

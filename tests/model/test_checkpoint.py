@@ -2,11 +2,13 @@ import json
 import shutil
 
 import pytest
+import small_models
 import torch
 from safetensors.torch import load_file, save_file
 from toys import tiny_card, tiny_network
 
 from relad_bids.errors import CheckpointError, InputError
+from relad_bids.model import checkpoint as checkpoint_module
 from relad_bids.model.checkpoint import (
     fingerprint,
     load_checkpoint,
@@ -60,6 +62,31 @@ def test_rounded_weights_take_half_the_room_and_come_back_as_they_were(tmp_path)
         assert torch.equal(value, network.state_dict()[name])
     for name, value in closed_form.items():
         assert torch.equal(dict(network.named_buffers())[name], value)
+
+
+def test_images_are_rounded_with_the_weights(monkeypatch):
+    """By half a step of their precision; smaller tables of closed form are left alone."""
+    network = tiny_network()
+    buffers = {name for name, _ in network.named_buffers()} & set(network.state_dict())
+    before = {name: network.state_dict()[name].clone() for name in buffers}
+    floats = {name: value.numel() for name, value in before.items() if value.is_floating_point()}
+    monkeypatch.setattr(checkpoint_module, "IMAGE_NUMBERS", max(floats.values()))
+    round_weights(network)
+    large = {name for name, size in floats.items() if size == max(floats.values())}
+    assert large < set(floats)
+    for name, value in before.items():
+        expected = value.half().to(value.dtype) if name in large else value
+        assert torch.equal(network.state_dict()[name], expected)
+
+
+def test_what_is_not_stored_is_not_rounded(monkeypatch):
+    """It is made anew when the checkpoint is loaded: rounded here, it would differ there."""
+    network = small_models.small("ddpm")
+    monkeypatch.setattr(checkpoint_module, "IMAGE_NUMBERS", 1)
+    position = network.position.clone()
+    round_weights(network)
+    assert torch.equal(network.position, position)
+    assert not torch.equal(position, position.half().float())
 
 
 def test_what_half_precision_cannot_hold_keeps_its_digits(tmp_path):
