@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nipype.interfaces.base import (
@@ -20,6 +20,9 @@ from relad_bids.bids.images import require_usable
 from relad_bids.data.template import SPACES
 from relad_bids.interfaces.base import grid_from, load, naming_files, out_path, save
 from relad_bids.mri.determinism import pin_itk
+
+if TYPE_CHECKING:
+    from relad_bids.mri.registration import RigidResult
 
 
 def import_ants() -> Any:
@@ -50,6 +53,13 @@ def resample_file(
     )
     ants.image_write(made, str(out_file))
     return str(out_file)
+
+
+def rigid_results(found: RigidResult, text: Path) -> dict[str, Any]:
+    """Write a rigid transform as ITK text; return ``xfm`` and ``facts`` (cost, init) of a step."""
+    ants = import_ants()
+    ants.write_transform(ants.read_transform(str(found.transform_file)), str(text))
+    return {"xfm": str(text), "facts": {"cost": float(found.cost), "init": found.start}}
 
 
 class _CheckImageInputSpec(BaseInterfaceInputSpec):
@@ -164,10 +174,7 @@ class RegisterFlair(SimpleInterface):
                 fixed_mask=ants.image_read(self.inputs.mask),
                 out_dir=Path(runtime.cwd),
             )
-        text = out_path(runtime, "flair_to_t1w.txt")
-        ants.write_transform(ants.read_transform(str(found.transform_file)), str(text))
-        self._results["xfm"] = str(text)
-        self._results["facts"] = {"cost": float(found.cost), "init": found.start}
+        self._results |= rigid_results(found, out_path(runtime, "flair_to_t1w.txt"))
         return runtime
 
 

@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 from numpy.typing import NDArray
 
 from relad_bids.interfaces.base import grid_from, grid_of_file, load, naming_files, out_path, save
-from relad_bids.interfaces.mri import import_ants, resample_file
+from relad_bids.interfaces.mri import import_ants, resample_file, rigid_results
 from relad_bids.pet.frames import ReadFrame, weighted_sum
 
 
@@ -50,7 +50,7 @@ class RealignPET(SimpleInterface):
 
         frames = _Frames(self.inputs.in_file, self.inputs.weights, runtime)
         xfms = [write_affine(np.eye(4), out_path(runtime, f"frame{n}.mat")) for n in frames.used]
-        mean = frames.mean(xfms)
+        mean = frames.unmoved()
         moved = [(0.0, 0.0)]
         for _ in range(PASSES if len(frames.used) > 1 else 0):
             target = ants.image_read(mean)
@@ -119,6 +119,12 @@ class _Frames:
         frame = self.read(number).astype(np.float32)
         return save(out_path(self.runtime, "frame.nii"), frame, self.grid)
 
+    def unmoved(self) -> str:
+        """Weighted sum of the frames as they lie; each of them is checked."""
+        with naming_files(in_file=self.path):
+            plain = weighted_sum(self.read, self.weights)
+        return save(out_path(self.runtime, "mean.nii.gz"), plain, self.grid)
+
     def mean(
         self, xfms: Sequence[Path | str], onto: tuple[str, Sequence[str]] | None = None
     ) -> str:
@@ -126,14 +132,10 @@ class _Frames:
 
         NaN where any of them was not seen, on another grid; on the scan's own 0.
         """
-        with naming_files(in_file=self.path):
-            plain = weighted_sum(self.read, self.weights)
-        own = save(out_path(self.runtime, "plain.nii"), plain, self.grid)
-        reference, transforms = onto or (own, [])
+        ones = np.ones(self.grid.shape, np.uint8)
+        seen = save(out_path(self.runtime, "ones.nii"), ones, self.grid)
+        reference, transforms = onto or (seen, [])
         by_number = dict(zip(self.used, xfms, strict=True))
-        seen = save(
-            out_path(self.runtime, "ones.nii"), np.ones(self.grid.shape, np.uint8), self.grid
-        )
 
         def moved(number: int) -> NDArray[np.float32]:
             through = [*transforms, str(by_number[number])]
@@ -189,8 +191,5 @@ class RegisterPET(SimpleInterface):
                 fixed_mask=ants.image_read(given.mask),
                 out_dir=Path(runtime.cwd),
             )
-        text = out_path(runtime, "pet_to_t1w.txt")
-        ants.write_transform(ants.read_transform(str(found.transform_file)), str(text))
-        self._results["xfm"] = str(text)
-        self._results["facts"] = {"cost": float(found.cost), "init": found.start}
+        self._results |= rigid_results(found, out_path(runtime, "pet_to_t1w.txt"))
         return runtime
