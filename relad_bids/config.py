@@ -33,6 +33,8 @@ class Config:
     tracers: tuple[str, ...] = ()
     """As the user wrote them, and canonical once the checkpoint has been asked, which alone knows
     what ``tspo`` means to it; empty means all that it knows."""
+    synthesise: bool = True
+    """False where measured PET alone is quantified: no network, no FLAIR; ``tracers`` is empty."""
     model_dir: Path
     device: Device = "auto"
     missing_flair: MissingFlair = "skip"

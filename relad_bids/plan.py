@@ -73,10 +73,12 @@ class Unit:
     t1w: Path
     flair: Path | None
     tracers: tuple[str, ...]
-    """To be synthesised."""
+    """To be synthesised; empty for a session whose measured PET alone is quantified."""
     measured: tuple[Measured, ...] = ()
     unread: tuple[Unread, ...] = ()
     """Measured PET of the session that is left alone."""
+    flair_missing: bool = False
+    """Whether it lacks the FLAIR that its synthesis would have seen."""
 
     @property
     def label(self) -> str:
@@ -136,6 +138,10 @@ def plan_units(
 ) -> Plan:
     """Pair up the MRI of each session; say of every other session why it is left out.
 
+    A session that is left out of the synthesis because it has no FLAIR keeps its measured PET,
+    which needs a T1w only. Where nothing is synthesised at all, FLAIR is not looked at, and a
+    session without measured PET has nothing to do.
+
     Parameters
     ----------
     scans
@@ -143,7 +149,7 @@ def plan_units(
     participants
         Every participant selected, so that one without any scan is named, too.
     tracers
-        Canonical names, the same for each session.
+        Canonical names, the same for each session; none to quantify measured PET alone.
     missing_flair
         What to do with a session without FLAIR.
     check
@@ -161,11 +167,7 @@ def plan_units(
     units, left = [], []
     for (subject, session), found in sessions.items():
         try:
-            t1w = _only(found["T1w"], "T1w", subject, session)
-            flair = _flair(found["FLAIR"], subject, session, missing_flair)
-            for path in filter(None, (t1w, flair)):
-                check(path)
-            units.append(Unit(subject, session, t1w, flair, tuple(tracers)))
+            units.append(_unit(found, subject, session, tuple(tracers), missing_flair, check))
         except _Unusable as error:
             left.append(error.left)
         except ReladError as error:
@@ -181,6 +183,8 @@ def plan_units(
         )
         for unit in units
     ]
+    left += [_nothing_to_do(unit) for unit in units if not (unit.tracers or unit.measured)]
+    units = [unit for unit in units if unit.tracers or unit.measured]
     if require_pet:
         left += [_without_pet(unit) for unit in units if not unit.measured]
         units = [unit for unit in units if unit.measured]
@@ -194,11 +198,42 @@ def _without_pet(unit: Unit) -> Left:
     return _leave(unit.subject, unit.session, "pet_missing", reason, InputError.exit_code)
 
 
+def _unit(
+    found: Mapping[str, list[Path]],
+    subject: str,
+    session: str | None,
+    tracers: tuple[str, ...],
+    missing_flair: MissingFlair,
+    check: Callable[[Path], object],
+) -> Unit:
+    """Choose and check the MRI of one session."""
+    t1w = _only(found["T1w"], "T1w", subject, session)
+    flair = _flair(found["FLAIR"], subject, session, missing_flair) if tracers else None
+    for path in filter(None, (t1w, flair)):
+        check(path)
+    lacking = bool(tracers) and flair is None
+    synthesised = () if lacking and missing_flair == "skip" else tracers
+    return Unit(subject, session, t1w, flair, synthesised, flair_missing=lacking)
+
+
+def _nothing_to_do(unit: Unit) -> Left:
+    if unit.flair_missing:
+        flag, reason = "flair_missing", _NO_FLAIR
+    else:
+        flag, reason = "pet_missing", "has no measured PET to quantify, and nothing else was asked"
+        reason += " for (--synth-tracers none). "
+        reason += " ".join(pet.reason for pet in unit.unread) or "Leave it out, or add the scan."
+    return _leave(unit.subject, unit.session, flag, reason, 0)
+
+
 def _home(pet: Measured, units: Sequence[Unit]) -> str | None:
-    """Label of the session on whose MRI a PET is quantified."""
+    """Label of the session on whose MRI a PET is quantified.
+
+    Its own one, else the only one there is; one with all MRI goes before one without FLAIR.
+    """
     own = [unit for unit in units if unit.subject == pet.subject]
     same = [unit for unit in own if unit.session in (pet.session, None)]
-    homes = same or own
+    homes = same or [unit for unit in own if not unit.flair_missing] or own
     return homes[0].label if len(homes) == 1 else None
 
 
@@ -273,9 +308,13 @@ def _flair(
 ) -> Path | None:
     if paths:
         return _only(paths, "FLAIR", subject, session)
-    if rule == "t1w-only":
+    if rule != "error":
         return None
-    code = 0 if rule == "skip" else InputError.exit_code
-    reason = "has no FLAIR image and is left out; the network was trained on T1w and FLAIR. "
-    reason += "--missing-flair t1w-only runs it with the network's 'no FLAIR' input."
-    raise _Unusable(_leave(subject, session, "flair_missing", reason, code))
+    raise _Unusable(_leave(subject, session, "flair_missing", _NO_FLAIR, InputError.exit_code))
+
+
+_NO_FLAIR = (
+    "has no FLAIR image and is left out; the network was trained on T1w and FLAIR. "
+    "--missing-flair t1w-only runs it with the network's 'no FLAIR' input, and --synth-tracers "
+    "none quantifies measured PET alone."
+)

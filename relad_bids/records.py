@@ -50,7 +50,17 @@ def sampling_text(card: Card, config: Config) -> str:
 
 
 def session_flags(unit: Unit) -> list[str]:
-    return [] if unit.flair else ["flair_missing"]
+    return ["flair_missing"] if unit.flair_missing else []
+
+
+def only_measured(unit: Unit) -> str:
+    """Why nothing is synthesised in a session that has measured PET."""
+    if not unit.flair_missing:
+        return "nothing was asked to be synthesised; measured PET alone is quantified"
+    return (
+        "has no FLAIR image: nothing is synthesised (see --missing-flair), its measured PET is "
+        "quantified"
+    )
 
 
 def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
@@ -62,8 +72,9 @@ def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
         "flair": inside(config, unit.flair) if unit.flair else None,
         "pet": ";".join(inside(config, pet.path) for pet in unit.measured) or None,
         "pet_left": ";".join(inside(config, pet.path) for pet in unit.unread) or None,
-        "checkpoint_id": card.label,
-        "device": config.device,
+        "reason": None if unit.tracers else only_measured(unit),
+        "checkpoint_id": card.label if unit.tracers else None,
+        "device": config.device if unit.tracers else None,
         "software_version": __version__,
     }
 
@@ -235,23 +246,32 @@ def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
         }
         for tracer, source in shown
     ]
+    network = {
+        "Network": card.label,
+        "Device": config.device,
+        "Samples": sampling_text(card, config),
+        "Seed": str(config.seed),
+    }
     return {
         "label": unit.label,
         "software_version": __version__,
-        "checkpoint": card.label,
-        "statement": card.statement,
+        "checkpoint": card.label if unit.tracers else "",
+        "statement": card.statement if unit.tracers else "",
         "pets": pets,
         "used": {
             "T1w": inside(config, unit.t1w),
-            "FLAIR": inside(config, unit.flair) if unit.flair else "missing",
+            "FLAIR": _flair_text(unit, config),
             "Measured PET": ", ".join(inside(config, pet.path) for pet in unit.measured) or "none",
-            "Network": card.label,
-            "Device": config.device,
-            "Samples": sampling_text(card, config),
-            "Seed": str(config.seed),
+            **(network if unit.tracers else {"Network": f"none: {only_measured(unit)}"}),
         },
         "methods": methods(unit, card, config),
     }
+
+
+def _flair_text(unit: Unit, config: Config) -> str:
+    if unit.flair:
+        return inside(config, unit.flair)
+    return "missing" if unit.flair_missing else "not needed"
 
 
 def methods(unit: Unit, card: Card, config: Config) -> str:
@@ -266,6 +286,9 @@ def methods(unit: Unit, card: Card, config: Config) -> str:
         checkpoint=card.label,
         statement=card.statement,
         references={t: reference_of_tracer(t, config.reference) for t in unit.tracers},
+        measured={
+            p.tracer: reference_of_tracer(p.tracer, config.reference) for p in unit.measured
+        },
         has_flair=unit.flair is not None,
         n_samples=config.n_samples,
     )

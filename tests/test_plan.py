@@ -192,9 +192,45 @@ def test_pet_between_two_mri_is_left_alone():
 
 
 def test_pet_of_a_participant_whose_mri_is_left_out_is_told():
-    made = plan([scan("T1w"), *pair("02")], measured=[pet()])
+    made = plan([scan("FLAIR"), *pair("02")], measured=[pet()])
     (left,) = made.unread
     assert "no T1w of the participant is usable" in left.reason
+
+
+def test_missing_flair_does_not_take_measured_pet_with_it():
+    """A PET needs a T1w; the session says of itself why nothing is synthesised."""
+    made = plan([scan("T1w"), *pair("02")], measured=[pet()])
+    assert (made.left, made.unread) == ((), ())
+    first, second = made.units
+    assert (first.tracers, first.flair, first.flair_missing) == ((), None, True)
+    assert [one.tracer for one in first.measured] == ["pib"]
+    assert (second.tracers, second.flair_missing) == (("pib",), False)
+
+
+def test_missing_flair_as_an_error_stops_the_whole_session():
+    made = plan([scan("T1w"), *pair("02")], measured=[pet()], missing_flair="error")
+    assert [left.label for left in made.left] == ["sub-01_ses-a"]
+    assert [one.path for one in made.unread] == [pet().path]
+
+
+def test_pet_without_mri_goes_to_the_session_that_has_all_of_it():
+    """Not to the one that lacks FLAIR, unless its participant has no other."""
+    made = plan([scan("T1w"), *pair("01", "b")], measured=[pet("c")])
+    assert [(unit.session, len(unit.measured)) for unit in made.units] == [("b", 1)]
+    assert [left.flag for left in made.left] == ["flair_missing"]
+    (unit,) = plan([scan("T1w")], measured=[pet("c")]).units
+    assert [one.session for one in unit.measured] == ["c"]
+
+
+@pytest.mark.parametrize("rule", ["skip", "t1w-only", "error"])
+def test_measured_pet_alone_needs_no_flair(rule):
+    scans = [scan("T1w"), scan("FLAIR", run="1"), scan("FLAIR", run="2"), scan("T1w", "02")]
+    made = plan(scans, measured=[pet()], tracers=[], missing_flair=rule)
+    (unit,) = made.units
+    assert (unit.tracers, unit.flair, unit.flair_missing) == ((), None, False)
+    (left,) = made.left
+    assert (left.label, left.flag, left.exit_code) == ("sub-02_ses-a", "pet_missing", 0)
+    assert "--synth-tracers none" in left.reason
 
 
 def test_a_session_knows_which_of_its_pet_was_left_alone():

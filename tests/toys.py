@@ -193,4 +193,5 @@ def tiny_unit(config, subject="01", session="a", *, flair=True, tracers=TRACERS,
         anat / f"{label}_FLAIR.nii.gz" if flair else None,
         tuple(tracers),
         tuple(measured),
+        flair_missing=not flair,
     )

@@ -16,7 +16,7 @@ from relad_bids.bids.images import require_readable
 from relad_bids.errors import DataError, ReladError
 from relad_bids.pet.fields import Fields
 from relad_bids.pet.reading import read_scan
-from relad_bids.pet.selection import PETScan, require_single, select_scans
+from relad_bids.pet.selection import PETScan, require_single, select_scans, uncorrected
 from relad_bids.pet.tracer import tracer_of
 from relad_bids.plan import Measured, Scan, Unread, session_label
 from relad_bids.tables import Tracer, Window, tracers
@@ -76,11 +76,17 @@ def find_measured(
     chosen = select_scans([one.scan for one in opened], tracer_labels=wanted.tracer_labels)
     paths = {scan.path for scan in chosen}
     found: list[Measured] = []
-    unread: list[Unread] = []
+    unread = [_unread(scan, f"{scan.path}: {_NAC}") for scan in uncorrected(pets)]
     for session in _by_session(one for one in opened if one.scan.path in paths).values():
         for made in _of_session(session, wanted, weights):
             (found if isinstance(made, Measured) else unread).append(made)  # type: ignore[arg-type]
     return tuple(found), tuple(unread)
+
+
+_NAC = (
+    "rec-nac, not corrected for attenuation: the middle of the head reads low, so that no ratio "
+    "of it is a measurement. It is never used; a corrected reconstruction is, where there is one."
+)
 
 
 @dataclass(frozen=True)

@@ -68,15 +68,16 @@ def _selection(group: _ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "--missing-flair", choices=["skip", "t1w-only", "error"], default="skip",
-        help="a session without FLAIR: left out with a row in the QC table (default), run with "
-        "the network's 'no FLAIR' input, or an error",
+        help="a session without FLAIR: not synthesised, with a row in the QC table (default; its "
+        "measured PET is quantified), run with the network's 'no FLAIR' input, or an error",
     )  # fmt: skip
 
 
 def _synthesis(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--synth-tracers", nargs="+", default=[], metavar="TRACER",
-        help="such as tau, tspo, pib or 18FAV1451; default: all the checkpoint knows",
+        help="such as tau, tspo, pib or 18FAV1451; default: all the checkpoint knows; none: "
+        "measured PET alone, without a network and without FLAIR",
     )  # fmt: skip
     group.add_argument(
         "--model-dir", type=Path, metavar="DIR", help="checkpoint folder; default: the bundled one"

@@ -29,7 +29,13 @@ from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.model.predictor import resolve_device
 from relad_bids.plan import Left, Measured, Plan, Unit, Unread, plan_units
-from relad_bids.records import resolution_label, sampling_text, statement, table_paths
+from relad_bids.records import (
+    only_measured,
+    resolution_label,
+    sampling_text,
+    statement,
+    table_paths,
+)
 from relad_bids.records_measured import measured_path, measured_text
 
 LOGGER = logging.getLogger("relad_bids")
@@ -47,7 +53,9 @@ def run_participant(args: Namespace) -> int:
     require_writable(config.output_dir)
     require_writable(config.work_dir)
     card = verify_checkpoint(config.model_dir)
-    config = replace(for_checkpoint(config, card), device=resolve_device(config.device))
+    config = for_checkpoint(config, card)
+    if config.synthesise:
+        config = replace(config, device=resolve_device(config.device))
     measured, unread = _measured(dataset, config)
     plan = plan_units(
         dataset.scans,
@@ -91,13 +99,19 @@ def _measured(dataset: Dataset, config: Config) -> tuple[tuple[Measured, ...], t
 
 
 def _tell(plan: Plan, card: Card, config: Config) -> None:
-    LOGGER.info("relad-bids %s, checkpoint %s on %s", __version__, card.label, config.device)
-    LOGGER.info("each PET: %s; space %s", sampling_text(card, config), card.space)
-    LOGGER.info("%s", statement(card))
+    if config.synthesise:
+        LOGGER.info("relad-bids %s, checkpoint %s on %s", __version__, card.label, config.device)
+        LOGGER.info("each PET: %s; space %s", sampling_text(card, config), card.space)
+        LOGGER.info("%s", statement(card))
+    else:
+        LOGGER.info("relad-bids %s, measured PET alone; space %s", __version__, card.space)
     LOGGER.info(
         "%d sessions to do, %d left out; %d CPUs, %d MB",
         len(plan.units), len(plan.left), config.nprocs, config.mem_mb,
     )  # fmt: skip
+    for unit in plan.units:
+        if unit.flair_missing and not unit.tracers:
+            LOGGER.warning("%s: %s", unit.label, only_measured(unit))
     for pet in (pet for unit in plan.units for pet in unit.measured):
         LOGGER.info("%s: measured %s: %s", pet.label, pet.tracer, measured_text(pet))
     for unread in plan.unread:
@@ -182,7 +196,7 @@ def _record(left: Left, card: Card, config: Config) -> None:
             "status": "failed" if left.exit_code else "skipped",
             "flags": left.flag,
             "reason": _portable(left.reason, config),
-            "checkpoint_id": card.label,
+            "checkpoint_id": card.label if config.synthesise else None,
             "software_version": __version__,
         }
     )

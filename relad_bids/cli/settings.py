@@ -18,6 +18,9 @@ from relad_bids.tables import find_tracer
 from relad_bids.tables import tracers as all_tracers
 from relad_bids.vois import reference_of_tracer
 
+NONE = "none"
+"""In place of tracers: nothing is synthesised."""
+
 BUNDLED = Path(__file__).parents[1] / "data" / "checkpoint"
 """The checkpoint that ships with the package."""
 
@@ -34,6 +37,7 @@ def config_of(args: Namespace) -> Config:
         sessions=read_labels(args.sessions, prefix="ses-"),
         filters=read_filters(args.bids_filter_file) if args.bids_filter_file else {},
         tracers=_known(args.synth_tracers),
+        synthesise=[word.lower() for word in args.synth_tracers] != [NONE],
         model_dir=(args.model_dir or BUNDLED).absolute(),
         device=args.device,
         missing_flair=args.missing_flair,
@@ -76,12 +80,12 @@ def for_checkpoint(config: Config, card: Card) -> Config:
             f"the checkpoint {card.name} works in {card.space}; this version prepares MRI in "
             f"{' or '.join(SPACES)}. Give a checkpoint of such a space with --model-dir."
         )
+    if not config.synthesise:
+        return replace(config, reference=_references(config, ()))
     known = _tracers_of(card)
     asked = (find_tracer(text, among=known).name for text in config.tracers)
     tracers = tuple(dict.fromkeys(asked)) or known
-    reference = {
-        find_tracer(text, among=known).name: region for text, region in config.reference.items()
-    }
+    reference = _references(config, known)
     for name in tracers:
         _require_tracer(card, name)
         reference_of_tracer(name, reference)
@@ -92,6 +96,13 @@ def for_checkpoint(config: Config, card: Card) -> Config:
         )
     steps = sampling_steps(card, n_samples=config.n_samples, steps=config.sampling_steps)
     return replace(config, tracers=tracers, reference=reference, sampling_steps=steps)
+
+
+def _references(config: Config, known: Sequence[str]) -> dict[str, str]:
+    """Reference regions by canonical tracer; ``known`` says what ``tspo`` means."""
+    return {
+        find_tracer(text, among=known).name: region for text, region in config.reference.items()
+    }
 
 
 def _tracers_of(card: Card) -> tuple[str, ...]:
@@ -107,7 +118,9 @@ def _tracers_of(card: Card) -> tuple[str, ...]:
 
 
 def _known(words: Sequence[str]) -> tuple[str, ...]:
-    """The tracers as they were written, once no word of them is unknown."""
+    """The tracers as they were written, once no word of them is unknown; ``none`` is none."""
+    if [word.lower() for word in words] == [NONE]:
+        return ()
     for word in words:
         find_tracer(word)
     return tuple(words)

@@ -69,6 +69,11 @@ def select_scans(
     )
 
 
+def uncorrected(scans: Sequence[PETScan]) -> tuple[PETScan, ...]:
+    """Scans without attenuation correction, ``rec-nac*``, which are passed over."""
+    return tuple(scan for scan in scans if _is_uncorrected(scan))
+
+
 def require_single(scans: Sequence[PETScan]) -> None:
     """Refuse two scans of one tracer in one session of a participant.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from relad_bids.core.columns import SYNTHETIC_STATEMENT
 
@@ -31,6 +32,7 @@ def methods_text(
     references: Mapping[str, str],
     has_flair: bool,
     n_samples: int = 1,
+    measured: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Describe the processing of one session for a methods section.
 
@@ -50,23 +52,28 @@ def methods_text(
         Whether a FLAIR image was used.
     n_samples
         Answers of the network averaged into each image.
+    measured
+        Tracer -> reference region, for every measured PET.
 
     Returns
     -------
     str
         Paragraphs separated by an empty line.
     """
-    return "\n\n".join(
-        [
-            _preparation(software_version, versions, space, has_flair=has_flair),
-            _synthesis(versions, checkpoint, references, n_samples),
-            _quantification(references),
-            f"{SYNTHETIC_STATEMENT} {statement}".strip(),
-        ]
-    )
+    flair = (_FLAIR if has_flair else _NO_FLAIR) if references else ""
+    parts = [_preparation(software_version, versions, space), flair]
+    paragraphs = [" ".join(part for part in parts if part)]
+    if references:
+        paragraphs.append(_synthesis(versions, checkpoint, references, n_samples))
+    if measured:
+        paragraphs.append(_measured(measured))
+    paragraphs.append(_quantification({**measured, **references}, synthetic=bool(references)))
+    if references:
+        paragraphs.append(f"{SYNTHETIC_STATEMENT} {statement}".strip())
+    return "\n\n".join(paragraphs)
 
 
-def _preparation(version: str, versions: Mapping[str, str], space: str, *, has_flair: bool) -> str:
+def _preparation(version: str, versions: Mapping[str, str], space: str) -> str:
     return (
         f"Images were processed with relad-bids {version}, a BIDS App (Gorgolewski et al., 2017, "
         f"PLOS Computational Biology) built on Nipype{_of(versions, 'nipype')} (Gorgolewski et "
@@ -74,8 +81,7 @@ def _preparation(version: str, versions: Mapping[str, str], space: str, *, has_f
         f"non-uniformity with N4 (Tustison et al., 2010, IEEE Transactions on Medical Imaging), "
         f"its brain was extracted, and it was registered to the template {space} "
         f"({_TEMPLATES[space]}) with symmetric diffeomorphic normalisation (Avants et al., 2008, "
-        f"Medical Image Analysis), all as implemented in ANTs{_of(versions, 'ants')}. "
-        f"{_FLAIR if has_flair else _NO_FLAIR}"
+        f"Medical Image Analysis), all as implemented in ANTs{_of(versions, 'ants')}."
     )
 
 
@@ -94,11 +100,23 @@ def _synthesis(
     )
 
 
-def _quantification(references: Mapping[str, str]) -> str:
-    regions = _listed([f"{region} ({tracer})" for tracer, region in references.items()])
+def _measured(measured: Mapping[str, str]) -> str:
     return (
+        f"Measured PET of {_listed(list(measured))} was averaged over the tracer's window by the "
+        "seconds of each frame that fall into it. Frames were laid on their mean by rigid "
+        "transforms, that mean on the T1w image by another one, and both were applied in one "
+        "linear interpolation."
+    )
+
+
+def _quantification(references: Mapping[str, str], *, synthetic: bool) -> str:
+    regions = _listed([f"{region} ({tracer})" for tracer, region in references.items()])
+    undone = (
         "The network's intensities were turned back into uptake before any ratio was formed, and "
-        "brought to the T1w image. Standardised uptake value ratios (SUVr) are regional means "
+        "brought to the T1w image. "
+    )
+    return (
+        f"{undone if synthetic else ''}Standardised uptake value ratios (SUVr) are regional means "
         f"divided by the mean of the reference region: {regions}. Regions follow FreeSurfer's "
         "label numbers (Desikan et al., 2006, NeuroImage), warped from the template and cut by "
         "the participant's own tissue. No partial volume correction was made."

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
 
-from relad_bids.core.columns import SYNTHETIC_STATEMENT
+from relad_bids.core.columns import MEASURED_STATEMENT, SYNTHETIC_STATEMENT
 from relad_bids.files import read_table, write_text
 from relad_bids.reports import figures
 from relad_bids.reports.slices import Mosaic, Volume, read_volume
@@ -53,6 +53,7 @@ class SessionPage:
     """``sub-01_ses-a``"""
     software_version: str
     checkpoint: str
+    """Empty where nothing was synthesised."""
     statement: str
     """The checkpoint's own sentence on what its images are worth."""
     t1w: Path
@@ -101,7 +102,9 @@ def write_session_page(path: Path, page: SessionPage) -> None:
     labels = read_volume(page.dseg)
     html = _template().render(
         page=page,
+        title="Synthetic PET from MRI" if page.checkpoint else "Measured PET",
         synthetic_statement=SYNTHETIC_STATEMENT,
+        measured_statement=MEASURED_STATEMENT,
         flags=flags_of(page.flags),
         methods=[part for part in page.methods.split("\n\n") if part.strip()],
         mask_picture=_data_uri(figures.mask_figure(t1w, mask, mosaic)),

@@ -90,7 +90,10 @@ def test_two_scans_of_one_tracer_are_not_chosen_among(dataset):
 
 def test_labels_choose_and_say_when_nothing_is_left(dataset):
     root = dataset(**{"trc-X_": PIB, "rec-nacstat_": PIB, "rec-ac_": FTP})
-    assert len(find(root)[0]) == 2
+    found, unread = find(root)
+    assert len(found) == 2
+    assert [one.path.name for one in unread] == ["sub-01_ses-a_rec-nacstat_pet.nii.gz"]
+    assert "not corrected for attenuation" in unread[0].reason
     assert [one.tracer for one in find(root, tracer_labels=["tau"])[0]] == ["flortaucipir"]
     with pytest.raises(NothingSelectedError, match="--tracer-label mk6240 was looked for"):
         find(root, tracer_labels=["mk6240"])

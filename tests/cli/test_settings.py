@@ -178,3 +178,15 @@ def test_a_checkpoint_of_a_tracer_nobody_knows(tmp_path):
     card = tiny_card(tracers=(TracerOutput(name="gold", index=0),))
     with pytest.raises(CheckpointError, match="tiny synthesises gold; this version knows nothing"):
         for_checkpoint(tiny_config(tmp_path, tracers=()), card)
+
+
+@pytest.mark.parametrize("word", ["none", "None"])
+def test_measured_pet_alone_asks_the_checkpoint_nothing(word):
+    """Neither for its tracers nor whether it was trained without FLAIR."""
+    flags = ("--synth-tracers", word, "--missing-flair", "t1w-only", "--ref-region", "fbb=pons")
+    config = for_checkpoint(settings(*flags), tiny_card(missing_flair=False))
+    assert (config.tracers, config.synthesise) == ((), False)
+    assert config.reference == {"florbetaben": "pons"}
+    assert settings("--synth-tracers", "pib").synthesise
+    with pytest.raises(UsageError, match="the tracer 'none' is not known"):
+        settings("--synth-tracers", "none", "pib")

@@ -325,3 +325,19 @@ def test_a_region_as_a_bids_label(name, label):
 def test_a_label_with_plus_can_be_built(session_wf):
     """BIDS allows it in a label, Nipype does not in a name."""
     assert session_wf(subject="0+1").name == "sub_0__1_ses_a_wf"
+
+
+MEASURED_ALONE = {"tracers": (), "flair": False, "pet": [("pib", "a")]}
+
+
+def test_measured_pet_alone_has_no_network(session_wf):
+    """Nothing of the network is in the graph, and all that is written has what it needs."""
+    workflow = session_wf(**MEASURED_ALONE)
+    names = {name.split(".")[0] for name in workflow.list_node_names()}
+    assert not {name for name in names if "network" in name or "synth" in name or "flair" in name}
+    assert {"t1w_to_grid", "quantify_measured_ses_a_pib", "write_report"} <= names
+    assert loose_wires(workflow) == []
+    anat = workflow.get_node("ds_anat")
+    assert set(anat.interface._products) <= wires_into(workflow, anat)
+    assert "t1w_norm" not in anat.interface._products
+    assert "t1w_mni" in wires_into(workflow, workflow.get_node("write_report"))

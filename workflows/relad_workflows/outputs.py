@@ -11,9 +11,10 @@ from nipype.pipeline.engine import Node
 from relad_bids.interfaces.outputs import SaveDerivatives
 
 ANAT_PRODUCTS = (
-    "t1w_preproc", "brain_mask", "t1w_mni", "t1w_norm", "mask_mni", "t1w_to_mni_xfm",
-    "mni_to_t1w_xfm", "dseg", "dseg_table", "morph",
+    "t1w_preproc", "brain_mask", "t1w_mni", "mask_mni", "t1w_to_mni_xfm", "mni_to_t1w_xfm",
+    "dseg", "dseg_table", "morph",
 )  # fmt: skip
+NETWORK_PRODUCTS = ("t1w_norm",)
 FLAIR_PRODUCTS = ("flair_preproc", "flair_mni", "flair_norm", "flair_to_t1w_xfm")
 PET_PRODUCTS = ("suvr_mni", "suvr_t1w", "kinpar", "reference_mask")
 SPREAD_PRODUCTS = ("suvr_sd_mni",)

@@ -29,6 +29,7 @@ from relad_workflows.measured import add_measured
 from relad_workflows.outputs import (
     ANAT_PRODUCTS,
     FLAIR_PRODUCTS,
+    NETWORK_PRODUCTS,
     init_ds_node,
 )
 from relad_workflows.prepare import (
@@ -46,7 +47,8 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
 
     The stages: T1w (and FLAIR) prepared, brought to the network's grid, synthesised, quantified
     per tracer, saved, shown; measured PET laid on the T1w and quantified alike. A session without
-    FLAIR has no FLAIR stage, and the network's FLAIR input stays undefined.
+    FLAIR has no FLAIR stage, and the network's FLAIR input stays undefined. One that synthesises
+    nothing has no network.
     """
     inputnode = Node(IdentityInterface(fields=["t1w"], t1w=str(unit.t1w)), name="inputnode")
     prepare_t1w_wf = init_prepare_t1w_wf(
@@ -58,6 +60,45 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         name="mask_to_grid",
         mem_gb=IMAGE_MEM_GB,
     )
+    warp_parcellation = Node(WarpParcellation(), name="warp_parcellation", mem_gb=IMAGE_MEM_GB)
+    collect_qc = Node(
+        CollectQC(known=known_qc(unit, card, config), flags=session_flags(unit)),
+        name="collect_qc",
+        run_without_submitting=True,
+    )
+    workflow = Workflow(name=unit.graph_name)
+    # fmt: off
+    workflow.connect([
+        (inputnode, prepare_t1w_wf, [("t1w", "inputnode.t1w")]),
+        (prepare_t1w_wf, list_transforms, [("outputnode.t1w_to_mni", "in1")]),
+        (prepare_t1w_wf, mask_to_grid, [("outputnode.mask", "in_file")]),
+        (list_transforms, mask_to_grid, [("out", "transforms")]),
+        (prepare_t1w_wf, warp_parcellation, [("outputnode.t1w", "t1w"),
+                                             ("outputnode.mni_to_t1w", "mni_to_t1w"),
+                                             ("outputnode.csf", "csf"),
+                                             ("outputnode.gm", "gm"),
+                                             ("outputnode.wm", "wm")]),
+        (prepare_t1w_wf, collect_qc, [("outputnode.brain_facts", "brain")]),
+    ])
+    # fmt: on
+    _save_anat(workflow, unit, card, config)
+    _report(workflow, unit, card, config)
+    (_synthesis if unit.tracers else _template_space)(workflow, unit, card, config)
+    for position, tracer in enumerate(unit.tracers):
+        add_tracer(workflow, unit, card, config, tracer=tracer, position=position)
+    for position, pet in enumerate(unit.measured, start=len(unit.tracers)):
+        add_measured(
+            workflow, unit, card, config, pet=pet, position=position, grid=grid_spec(card)
+        )
+    if unit.flair:
+        _flair(workflow, unit, card, config)
+    if card.space != ATLAS_SPACE:
+        _align_atlas(workflow, card, config)
+    return workflow
+
+
+def _synthesis(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
+    """Add the network and what it sees of the T1w."""
     t1w_to_network_wf = init_to_network_wf(
         grid=grid_spec(card),
         contract=asdict(card.mri_contract),
@@ -79,45 +120,37 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         mem_gb=network_mem_gb(card.shape),
         n_procs=config.omp_nthreads,
     )
-    warp_parcellation = Node(WarpParcellation(), name="warp_parcellation", mem_gb=IMAGE_MEM_GB)
-    collect_qc = Node(
-        CollectQC(known=known_qc(unit, card, config), flags=session_flags(unit)),
-        name="collect_qc",
-        run_without_submitting=True,
-    )
-    workflow = Workflow(name=unit.graph_name)
+    get = workflow.get_node
     # fmt: off
     workflow.connect([
-        (inputnode, prepare_t1w_wf, [("t1w", "inputnode.t1w")]),
-        (prepare_t1w_wf, list_transforms, [("outputnode.t1w_to_mni", "in1")]),
-        (prepare_t1w_wf, mask_to_grid, [("outputnode.mask", "in_file")]),
-        (list_transforms, mask_to_grid, [("out", "transforms")]),
-        (prepare_t1w_wf, t1w_to_network_wf, [("outputnode.t1w", "inputnode.image"),
-                                             ("outputnode.t1w_to_mni", "inputnode.xfm1")]),
-        (mask_to_grid, t1w_to_network_wf, [("out_file", "inputnode.mask_mni")]),
+        (get("prepare_t1w_wf"), t1w_to_network_wf,
+            [("outputnode.t1w", "inputnode.image"),
+             ("outputnode.t1w_to_mni", "inputnode.xfm1")]),
+        (get("mask_to_grid"), t1w_to_network_wf, [("out_file", "inputnode.mask_mni")]),
         (t1w_to_network_wf, synthesise, [("outputnode.norm", "t1w")]),
-        (mask_to_grid, synthesise, [("out_file", "mask")]),
-        (prepare_t1w_wf, warp_parcellation, [("outputnode.t1w", "t1w"),
-                                             ("outputnode.mni_to_t1w", "mni_to_t1w"),
-                                             ("outputnode.csf", "csf"),
-                                             ("outputnode.gm", "gm"),
-                                             ("outputnode.wm", "wm")]),
-        (prepare_t1w_wf, collect_qc, [("outputnode.brain_facts", "brain")]),
+        (get("mask_to_grid"), synthesise, [("out_file", "mask")]),
+        (t1w_to_network_wf, get("write_report"), [("outputnode.preproc", "t1w_mni")]),
+        (t1w_to_network_wf, get("ds_anat"), [("outputnode.preproc", "t1w_mni"),
+                                             ("outputnode.norm", "t1w_norm"),
+                                             ("outputnode.scale", "t1w_norm_facts")]),
     ])
     # fmt: on
-    _save_anat(workflow, unit, card, config)
-    _report(workflow, unit, card, config)
-    for position, tracer in enumerate(unit.tracers):
-        add_tracer(workflow, unit, card, config, tracer=tracer, position=position)
-    for position, pet in enumerate(unit.measured, start=len(unit.tracers)):
-        add_measured(
-            workflow, unit, card, config, pet=pet, position=position, grid=grid_spec(card)
-        )
-    if unit.flair:
-        _flair(workflow, unit, card, config)
-    if card.space != ATLAS_SPACE:
-        _align_atlas(workflow, card, config)
-    return workflow
+
+
+def _template_space(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
+    """Bring the T1w to the grid of the maps, where no network asks for it."""
+    t1w_to_grid = Node(
+        ResampleToGrid(grid=grid_spec(card)), name="t1w_to_grid", mem_gb=IMAGE_MEM_GB
+    )
+    get = workflow.get_node
+    # fmt: off
+    workflow.connect([
+        (get("prepare_t1w_wf"), t1w_to_grid, [("outputnode.t1w", "in_file")]),
+        (get("list_transforms"), t1w_to_grid, [("out", "transforms")]),
+        (t1w_to_grid, get("ds_anat"), [("out_file", "t1w_mni")]),
+        (t1w_to_grid, get("write_report"), [("out_file", "t1w_mni")]),
+    ])
+    # fmt: on
 
 
 def grid_spec(card: Card) -> dict[str, Any]:
@@ -140,13 +173,14 @@ def _align_atlas(workflow: Workflow, card: Card, config: Config) -> None:
 
 def _save_anat(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
     describe = Node(DescribeParcellation(), name="describe_parcellation")
+    products = (*ANAT_PRODUCTS, *(NETWORK_PRODUCTS if unit.tracers else ()))
     ds_anat = init_ds_node(
-        products=(*ANAT_PRODUCTS, "qc"),
+        products=(*products, "qc"),
         label=unit.label,
         output_dir=config.output_dir,
         space=card.space,
         resolution=resolution_label(card),
-        sidecars=Sidecars(unit, card, config).anat(ANAT_PRODUCTS, source="t1w"),
+        sidecars=Sidecars(unit, card, config).anat(products, source="t1w"),
         name="ds_anat",
     )
     get = workflow.get_node
@@ -158,9 +192,6 @@ def _save_anat(workflow: Workflow, unit: Unit, card: Card, config: Config) -> No
                                           ("outputnode.brain_facts", "brain_mask_facts"),
                                           ("outputnode.t1w_to_mni", "t1w_to_mni_xfm"),
                                           ("outputnode.mni_to_t1w", "mni_to_t1w_xfm")]),
-        (get("t1w_to_network_wf"), ds_anat, [("outputnode.preproc", "t1w_mni"),
-                                             ("outputnode.norm", "t1w_norm"),
-                                             ("outputnode.scale", "t1w_norm_facts")]),
         (get("mask_to_grid"), ds_anat, [("out_file", "mask_mni")]),
         (get("warp_parcellation"), ds_anat, [("dseg", "dseg")]),
         (describe, ds_anat, [("names", "dseg_table"), ("morph", "morph")]),
@@ -234,7 +265,6 @@ def _report(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
         (get("prepare_t1w_wf"), write_report, [("outputnode.t1w", "t1w"),
                                                ("outputnode.mask", "mask"),
                                                ("outputnode.brain_facts", "brain_facts")]),
-        (get("t1w_to_network_wf"), write_report, [("outputnode.preproc", "t1w_mni")]),
         (get("warp_parcellation"), write_report, [("dseg", "dseg")]),
         (get("collect_qc"), write_report, [("flags", "flags")]),
         (list_maps, write_report, [("out", "suvr_maps")]),
