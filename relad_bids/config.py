@@ -54,6 +54,10 @@ class Config:
     """Canonical tracer -> minutes from injection to the start of the scan, where the sidecar does
     not know."""
     pet2anat: PET2Anat = "auto"
+    fs_subjects_dir: Path | None = None
+    """Folder of FreeSurfer or FastSurfer output, whose labels go before the packaged ones."""
+    derivatives: Mapping[str, Path] = field(default_factory=dict)
+    """Name -> dataset of derivatives that may hold parcellations."""
     n_samples: int = 1
     """Draws of the network that are averaged into each image."""
     sampling_steps: int | None = None

@@ -65,6 +65,19 @@ class Unread:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """The user's own parcellation of a T1w, in FreeSurfer numbers."""
+
+    path: Path
+    source: str
+    """``freesurfer``, ``fastsurfer``, or the name of the derivatives: column ``voi_source``."""
+    atlas: str
+    """Label of the BIDS entity ``atlas-``."""
+    uri: str
+    """Its BIDS URI, in which no folder of the machine is named."""
+
+
+@dataclass(frozen=True)
 class Unit:
     """One participant's session: what is prepared once, for all tracers."""
 
@@ -79,6 +92,8 @@ class Unit:
     """Measured PET of the session that is left alone."""
     flair_missing: bool = False
     """Whether it lacks the FLAIR that its synthesis would have seen."""
+    labels: Labels | None = None
+    """The user's own labels; None where the packaged ones are warped onto the T1w."""
 
     @property
     def label(self) -> str:
@@ -119,6 +134,12 @@ class Plan:
     left: tuple[Left, ...]
     unread: tuple[Unread, ...] = ()
     """Measured PET that is left alone, though its session may be processed."""
+
+
+def with_labels(plan: Plan, labels: Mapping[str, Labels]) -> Plan:
+    """Give sessions the parcellations that were found for them, by label."""
+    units = (replace(unit, labels=labels.get(unit.label)) for unit in plan.units)
+    return replace(plan, units=tuple(units))
 
 
 def session_label(subject: str, session: str | None) -> str:

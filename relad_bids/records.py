@@ -63,6 +63,17 @@ def only_measured(unit: Unit) -> str:
     )
 
 
+def atlas_of(unit: Unit) -> dict[str, str]:
+    """The entity that names the parcellation of a session."""
+    return {"atlas": unit.labels.atlas if unit.labels else ATLAS}
+
+
+def voi_columns(unit: Unit) -> dict[str, str]:
+    """Where the labels of a session's tables come from."""
+    source = unit.labels.source if unit.labels else "atlas-warped"
+    return {**atlas_of(unit), "voi_source": source, "voi_space": "T1w"}
+
+
 def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
     """Columns of the QC row that the plan already knows."""
     return {
@@ -83,7 +94,12 @@ def table_paths(unit: Unit, card: Card) -> list[Path]:
     """VOI tables of a session, relative to the output folder."""
     where = {"space": card.space, "resolution": resolution_label(card)}
     return [
-        product_path("kinpar", unit.label, extra={"trc": tracers()[tracer].trc}, **where)
+        product_path(
+            "kinpar",
+            unit.label,
+            extra={"trc": tracers()[tracer].trc, **atlas_of(unit)},
+            **where,
+        )
         for tracer in unit.tracers
     ]
 
@@ -111,9 +127,7 @@ def pet_context(unit: Unit, tracer: str, card: Card, config: Config) -> dict[str
         "checkpoint_id": card.label,
         "n_samples": config.n_samples,
         "seed": unit.seed(config.seed, tracer),
-        "atlas": ATLAS,
-        "voi_source": "atlas-warped",
-        "voi_space": "T1w",
+        **voi_columns(unit),
         "unit": UNITS[card.pet_contract],
         "pvc": "none",
         "software_version": __version__,
@@ -164,7 +178,10 @@ class Sidecars:
 
     def anat(self, products: tuple[str, ...], *, source: str) -> dict[str, dict[str, Any]]:
         """Sidecars of images made from one MRI (``t1w`` or ``flair``)."""
-        return {key: self._one(key, [self.raw[source]]) for key in products if _is_image(key)}
+        made = {key: self._one(key, [self.raw[source]]) for key in products if _is_image(key)}
+        if "dseg" in made and self.unit.labels:
+            made["dseg"] |= {"Sources": [self.unit.labels.uri], "Description": _OWN_LABELS}
+        return made
 
     def pet(self, tracer: str) -> dict[str, dict[str, Any]]:
         """Sidecars of one tracer's maps, table and reference region."""
@@ -201,6 +218,7 @@ class Sidecars:
             self.unit.label,
             space=self.card.space,
             resolution=resolution_label(self.card),
+            extra=atlas_of(self.unit) if key == "dseg" else {},
         )
 
     def _one(self, key: str, sources: list[str], **facts: Any) -> dict[str, Any]:
@@ -214,6 +232,10 @@ class Sidecars:
         )
 
 
+_OWN_LABELS = (
+    "FreeSurfer numbers of the parcellation made from this T1w, on its grid (nearest neighbour) "
+    "and not cut further; the labels every table of this session was made with"
+)
 _T1W_SPACE = {"SpatialReference": "orig"}
 _SPREAD = {
     "Description": f"{SYNTHETIC_STATEMENT} Standard deviation of each voxel's SUVr over the "
@@ -261,11 +283,18 @@ def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
         "used": {
             "T1w": inside(config, unit.t1w),
             "FLAIR": _flair_text(unit, config),
+            "Labels": _labels_text(unit),
             "Measured PET": ", ".join(inside(config, pet.path) for pet in unit.measured) or "none",
             **(network if unit.tracers else {"Network": f"none: {only_measured(unit)}"}),
         },
         "methods": methods(unit, card, config),
     }
+
+
+def _labels_text(unit: Unit) -> str:
+    if unit.labels:
+        return f"{unit.labels.source}: {unit.labels.uri.rpartition(':')[2]}"
+    return f"packaged {ATLAS}, warped and cut by the participant's tissue"
 
 
 def _flair_text(unit: Unit, config: Config) -> str:
@@ -291,4 +320,5 @@ def methods(unit: Unit, card: Card, config: Config) -> str:
         },
         has_flair=unit.flair is not None,
         n_samples=config.n_samples,
+        labels=unit.labels.source if unit.labels else "",
     )

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from relad_bids import __version__
-from relad_bids.bids.outputs import ATLAS, bids_uri, product_path
+from relad_bids.bids.outputs import bids_uri, product_path
 from relad_bids.bids.sidecars import raw_uri, sidecar
 from relad_bids.config import Config
 from relad_bids.core.columns import MEASURED_STATEMENT, dictionary
 from relad_bids.model.card import Card
 from relad_bids.plan import Measured, Unit
-from relad_bids.records import inside, resolution_label, resolution_text
+from relad_bids.records import atlas_of, inside, resolution_label, resolution_text, voi_columns
 from relad_bids.tables import tracers
 from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
 
@@ -22,7 +22,7 @@ PRODUCTS = (
 """Named by the session of the PET, which may be another one than that of its MRI."""
 
 
-def measured_context(pet: Measured) -> dict[str, Any]:
+def measured_context(pet: Measured, unit: Unit) -> dict[str, Any]:
     """Columns of a VOI table with one value for all its rows."""
     return {
         "participant_id": f"sub-{pet.subject}",
@@ -31,9 +31,7 @@ def measured_context(pet: Measured) -> dict[str, Any]:
         "tracer": pet.tracer,
         "trc_label": pet.entities["trc"],
         "source": "real",
-        "atlas": ATLAS,
-        "voi_source": "atlas-warped",
-        "voi_space": "T1w",
+        **voi_columns(unit),
         "unit": pet.reading.unit,
         "pvc": "none",
         **pet.reading.columns,
@@ -57,10 +55,20 @@ def measured_text(pet: Measured) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def measured_path(key: str, pet: Measured, card: Card) -> Path:
+def measured_entities(pet: Measured, unit: Unit) -> dict[str, dict[str, str]]:
+    """Product -> the entities that tell it from those of other scans and labels."""
+    own = dict(pet.entities)
+    return {**dict.fromkeys(PRODUCTS, own), "measured_kinpar": {**own, **atlas_of(unit)}}
+
+
+def measured_path(key: str, pet: Measured, unit: Unit, card: Card) -> Path:
     """Where one derivative of a measured PET lies, relative to the output folder."""
     return product_path(
-        key, pet.label, space=card.space, resolution=resolution_label(card), extra=pet.entities
+        key,
+        pet.label,
+        space=card.space,
+        resolution=resolution_label(card),
+        extra=measured_entities(pet, unit)[key],
     )
 
 
@@ -71,8 +79,12 @@ def measured_sidecars(
     raw = raw_uri(inside(config, pet.path))
     facts = _facts(pet, config)
     dseg = product_path(
-        "dseg", unit.label, space=card.space, resolution=resolution_label(card)
-    )  # fmt: skip
+        "dseg",
+        unit.label,
+        space=card.space,
+        resolution=resolution_label(card),
+        extra=atlas_of(unit),
+    )
     sources = [raw, bids_uri(dseg)]
 
     def one(key: str, made_of: list[str], **more: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from toys import drawing_card, tiny_card, tiny_config, tiny_measured, tiny_unit
@@ -7,7 +8,7 @@ from toys import drawing_card, tiny_card, tiny_config, tiny_measured, tiny_unit
 from relad_bids import __version__
 from relad_bids.core.columns import COLUMNS, MEASURED_STATEMENT, SYNTHETIC_STATEMENT
 from relad_bids.core.qc import QC_COLUMNS
-from relad_bids.plan import Unread
+from relad_bids.plan import Labels, Unread
 from relad_bids.records import (
     Sidecars,
     inside,
@@ -21,6 +22,7 @@ from relad_bids.records import (
     session_flags,
     statement,
     steps_of,
+    table_paths,
 )
 from relad_bids.records_measured import (
     measured_context,
@@ -277,7 +279,7 @@ def test_page_shows_each_tracer_with_its_reference(config, unit):
 
 
 def test_measured_columns_are_columns_of_the_table(config):
-    context = measured_context(tiny_measured(config))
+    context = measured_context(tiny_measured(config), tiny_unit(config))
     assert set(context) <= set(COLUMNS)
     assert (context["source"], context["statement"]) == ("real", MEASURED_STATEMENT)
     assert (context["window_start_min"], context["window_status"]) == (50.0, "ok")
@@ -306,7 +308,7 @@ def test_measured_sidecars_name_what_was_done_and_no_network(config, unit):
     ]
     assert made["measured_kinpar"]["SyntheticDataStatement"] == MEASURED_STATEMENT
     assert made["petref"]["Units"] == "Bq/mL"
-    name = measured_path("measured_kinpar", pet, CARD).as_posix()
+    name = measured_path("measured_kinpar", pet, unit, CARD).as_posix()
     assert name.startswith("sub-01/ses-b/pet/sub-01_ses-b_trc-11CPIB_atlas-")
 
 
@@ -323,3 +325,39 @@ def test_pet_used_and_left_stands_in_the_qc_row(config, unit):
     assert row["pet"] == "sub-01/ses-a/pet/sub-01_ses-a_trc-11CPIB_pet.nii.gz"
     assert row["pet_left"] == "sub-01/x_pet.nii.gz"
     assert (known_qc(unit, CARD, config)["pet"], set(row) <= set(QC_COLUMNS)) == (None, True)
+
+
+def test_the_users_labels_are_named_in_tables_files_and_sidecars(config):
+    """FastSurfer lacks regions: a table of its labels is not named after those that have them."""
+    labels = Labels(Path("/fs/sub-01/x.mgz"), "fastsurfer", "DKT", "bids:fs:sub-01/x.mgz")
+    unit, pet = replace(tiny_unit(config), labels=labels), tiny_measured(config)
+    for context in (
+        pet_context(unit, "pib", CARD, config),
+        measured_context(pet, unit),
+    ):
+        assert [context[key] for key in ("atlas", "voi_source")] == ["DKT", "fastsurfer"]
+    assert all("_atlas-DKT_" in path.name for path in table_paths(unit, CARD))
+    assert "_atlas-DKT_" in measured_path("measured_kinpar", pet, unit, CARD).name
+    made = Sidecars(unit, CARD, config)
+    dseg = made.anat(("dseg",), source="t1w")["dseg"]
+    assert dseg["Sources"] == ["bids:fs:sub-01/x.mgz"]
+    assert "not cut further" in dseg["Description"]
+    (source,) = made.reference_mask()["reference_mask"]["Sources"]
+    assert "_atlas-DKT_dseg" in source
+    facts = report_facts(unit, CARD, config)
+    assert facts["used"]["Labels"] == "fastsurfer: sub-01/x.mgz"
+    assert "as given by fastsurfer" in facts["methods"]
+    assert "warped from the template" in report_facts(tiny_unit(config), CARD, config)["methods"]
+
+
+def test_measured_pet_alone_speaks_of_no_network(config):
+    unit = tiny_unit(config, flair=False, tracers=(), measured=[tiny_measured(config)])
+    known, facts = known_qc(unit, CARD, config), report_facts(unit, CARD, config)
+    assert (known["checkpoint_id"], known["device"]) == (None, None)
+    assert "has no FLAIR image" in known["reason"]
+    assert CARD.label not in str(facts)
+    assert "arXiv 2602.21345" not in facts["methods"]
+    assert "Measured PET of pib was averaged" in facts["methods"]
+    asked = replace(unit, flair_missing=False)
+    assert "nothing was asked" in known_qc(asked, CARD, config)["reason"]
+    assert report_facts(asked, CARD, config)["used"]["FLAIR"] == "not needed"

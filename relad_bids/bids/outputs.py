@@ -19,7 +19,9 @@ ORDER = (
 ``desc``, which is last by the specification)."""
 
 ATLAS = "DesikanKilliany"
-"""Label of the packaged aparc+aseg parcellation."""
+"""Label of the packaged aparc+aseg parcellation, and of FreeSurfer's."""
+DKT = "DKT"
+"""Label of FastSurfer's, which lacks three of the cortical regions."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def build_parser() -> ArgumentParser:
     _selection(parser.add_argument_group("which images"))
     _synthesis(parser.add_argument_group("synthesis and quantification"))
     _measured(parser.add_argument_group("measured PET"))
+    _labels(parser.add_argument_group("labels"))
     _resources(parser.add_argument_group("resources"))
     _running(parser.add_argument_group("running"))
     return parser
@@ -132,6 +133,18 @@ def _measured(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--pet2anat-method", choices=["auto", "identity"], default="auto",
         help="rigid registration to the T1w (default), or the headers as they are",
+    )  # fmt: skip
+
+
+def _labels(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--fs-subjects-dir", type=Path, metavar="DIR",
+        help="FreeSurfer or FastSurfer output; its labels of a T1w go before the packaged ones",
+    )  # fmt: skip
+    group.add_argument(
+        "-d", "--derivatives", nargs="+", action="extend", default=[], metavar="NAME=PATH",
+        help="derivatives of sMRIPrep, fMRIPrep or PETPrep, whose desc-aparcaseg labels go before "
+        "the packaged ones",
     )  # fmt: skip
 
 

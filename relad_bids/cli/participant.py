@@ -18,6 +18,7 @@ from relad_bids import __version__
 from relad_bids.bids.dataset import write_root_files
 from relad_bids.bids.images import require_readable
 from relad_bids.bids.inputs import Dataset, find_scans
+from relad_bids.bids.labels import find_labels
 from relad_bids.bids.measured import Wanted, find_measured
 from relad_bids.bids.outputs import product_path
 from relad_bids.cli.outcome import Outcome, crash_files, not_reached, read_crashes
@@ -28,7 +29,7 @@ from relad_bids.files import require_writable, write_table, write_text
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.model.predictor import resolve_device
-from relad_bids.plan import Left, Measured, Plan, Unit, Unread, plan_units
+from relad_bids.plan import Left, Measured, Plan, Unit, Unread, plan_units, with_labels
 from relad_bids.records import (
     only_measured,
     resolution_label,
@@ -67,6 +68,7 @@ def run_participant(args: Namespace) -> int:
         unread=unread,
         require_pet=config.real_pet == "require",
     )
+    plan = _labelled(plan, config)
     _tell(plan, card, config)
     run_id = uuid.uuid4().hex[:12]
     write_root_files(config.output_dir)
@@ -96,6 +98,20 @@ def _measured(dataset: Dataset, config: Config) -> tuple[tuple[Measured, ...], t
         references=config.reference,
     )
     return find_measured(config.bids_dir, dataset.scans, wanted)
+
+
+def _labelled(plan: Plan, config: Config) -> Plan:
+    """Take the user's parcellations where there are any."""
+    if not (config.fs_subjects_dir or config.derivatives):
+        return plan
+    found, lacking = find_labels(
+        plan.units, fs_subjects_dir=config.fs_subjects_dir, derivatives=config.derivatives
+    )
+    for label, labels in found.items():
+        LOGGER.info("%s: labels of %s: %s", label, labels.source, labels.path)
+    for label, reason in lacking.items():
+        LOGGER.warning("%s: %s", label, reason)
+    return with_labels(plan, found)
 
 
 def _tell(plan: Plan, card: Card, config: Config) -> None:
@@ -164,7 +180,7 @@ def _compute(
 
 def _written(unit: Unit, card: Card, config: Config, *, since_ns: int) -> bool:
     """Whether this run wrote all tables of a session: the sinks always write anew."""
-    measured = [measured_path("measured_kinpar", pet, card) for pet in unit.measured]
+    measured = [measured_path("measured_kinpar", pet, unit, card) for pet in unit.measured]
     paths = [config.output_dir / path for path in (*table_paths(unit, card), *measured)]
     return all(path.is_file() and path.stat().st_mtime_ns >= since_ns for path in paths)
 

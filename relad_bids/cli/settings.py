@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,6 +51,8 @@ def config_of(args: Namespace) -> Config:
         pet_windows=dict(_window(text) for text in args.pet_window),
         pet_scan_starts=dict(_scan_start(text) for text in args.pet_scan_start_min),
         pet2anat=args.pet2anat_method,
+        fs_subjects_dir=args.fs_subjects_dir.absolute() if args.fs_subjects_dir else None,
+        derivatives=dict(_named(text, "--derivatives") for text in args.derivatives),
         n_samples=args.n_samples,
         sampling_steps=args.sampling_steps,
         min_coverage=args.min_coverage,
@@ -144,6 +147,18 @@ def _pair(text: str) -> tuple[str, str]:
     tracer, region = _told(text, "--ref-region", "TRACER=NAME, for example pib=cerebellum-gm")
     find_tracer(tracer)
     return tracer, region
+
+
+def _named(text: str, flag: str) -> tuple[str, Path]:
+    """Split ``NAME=PATH``; a path alone is named by its last folder."""
+    name, sign, path = text.rpartition("=")
+    name = name if sign else Path(path).absolute().name
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or not path:
+        raise UsageError(
+            f"{flag} takes NAME=PATH with a name of letters, digits, '.', '_' and '-'; got "
+            f"{text!r}."
+        )
+    return name, Path(path).absolute()
 
 
 def _window(text: str) -> tuple[str, tuple[float, float]]:

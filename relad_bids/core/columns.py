@@ -36,7 +36,9 @@ COLUMNS: Mapping[str, dict[str, object]] = {
         "Levels": {
             "atlas-warped": "template labels through the participant's own registration, cut by "
             "the participant's tissue",
-            "native": "labels made on the participant's own MRI",
+            "freesurfer": "FreeSurfer's labels of this T1w, as given",
+            "fastsurfer": "FastSurfer's labels of this T1w, as given",
+            "other": "any other word names the derivatives whose labels of this T1w were given",
         },
     },
     "voi_space": {"Description": "Space and grid in which voxels were counted"},
@@ -95,6 +97,7 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "voi_fov": "VOI partly outside the field of view",
             "voi_small": "VOI below 0.5 mL or 30 voxels",
             "labels_missing": "a label of the VOI has no voxel",
+            "labels_suspect": "the given labels and the white matter of the T1w overlap little",
             "window_partial": "frames cover a part of the tracer's window",
             "window_assumed": "the scan does not say when it was made; taken as the window",
             "scanrelative_fixed": "frame times counted from the start of the scan were shifted",

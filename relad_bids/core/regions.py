@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,7 +45,12 @@ def by_hemisphere(voi: VOI, hemi_of: Mapping[int, str]) -> Iterable[VOI]:
             yield VOI(voi.family, voi.name, halves[hemi], hemi)
 
 
-def inferior_cerebellum(labels: NDArray[np.integer], grid: Grid) -> NDArray[np.bool_]:
+def inferior_cerebellum(
+    labels: NDArray[np.integer],
+    grid: Grid,
+    *,
+    to_mni: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda points: points,
+) -> NDArray[np.bool_]:
     r"""Cut the cerebellar grey matter below a tilted plane, in MNI space.
 
     .. math:: z + 0.35\,(y - y_c) < z_c + 5\ \mathrm{mm}
@@ -57,9 +62,12 @@ def inferior_cerebellum(labels: NDArray[np.integer], grid: Grid) -> NDArray[np.b
     Parameters
     ----------
     labels : (I, J, K) int
-        FreeSurfer numbers in MNI space.
+        FreeSurfer numbers.
     grid
         Its grid.
+    to_mni
+        Carries (N, 3) points from the space of the labels to MNI, RAS+ mm; left out where the
+        labels lie there.
 
     Returns
     -------
@@ -69,7 +77,7 @@ def inferior_cerebellum(labels: NDArray[np.integer], grid: Grid) -> NDArray[np.b
     index = np.argwhere(inside)
     if not len(index):
         raise DataError("the parcellation has no cerebellar grey matter (labels 8 and 47).")
-    y, z = (index @ grid.affine[1:3, :3].T + grid.affine[1:3, 3]).T
+    _, y, z = to_mni(index @ grid.affine[:3, :3].T + grid.affine[:3, 3]).T
     keep = z + INFERIOR_SLOPE * (y - y.mean()) < z.mean() + INFERIOR_MARGIN_MM
     mask = np.zeros(labels.shape, dtype=bool)
     mask[tuple(index[keep].T)] = True

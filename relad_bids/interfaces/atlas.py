@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,21 @@ from nipype.interfaces.base import (
     isdefined,
     traits,
 )
+from numpy.typing import NDArray
 
+from relad_bids.core.grid import Grid
+from relad_bids.core.label_fit import label_fit
 from relad_bids.core.regions import cut_by_tissue, inferior_cerebellum
 from relad_bids.data.template import ATLAS_SPACE, template_file
 from relad_bids.files import copy
-from relad_bids.interfaces.base import load_labels, load_on, out_path, save
+from relad_bids.interfaces.base import (
+    load_labels,
+    load_on,
+    load_whole_labels,
+    naming_files,
+    out_path,
+    save,
+)
 from relad_bids.interfaces.mri import import_ants, resample_file
 from relad_bids.tables import label_names
 
@@ -59,28 +70,30 @@ class AlignAtlas(SimpleInterface):
         return runtime
 
 
-class _WarpParcellationInputSpec(BaseInterfaceInputSpec):
+class _ParcellationInputSpec(BaseInterfaceInputSpec):
     t1w = File(exists=True, mandatory=True, desc="T1w whose grid is wanted")
     mni_to_t1w = File(exists=True, mandatory=True, desc="ITK transform, resamples MNI onto T1w")
     atlas_to_mni = File(
         exists=True, desc="resamples the parcellation's space onto MNI; left out if they are one"
     )
+    mask = File(exists=True, desc="brain mask in T1w space; given labels are held against it")
     csf = File(exists=True, mandatory=True, desc="CSF probability in T1w space")
     gm = File(exists=True, mandatory=True, desc="grey matter probability")
     wm = File(exists=True, mandatory=True, desc="white matter probability")
 
 
-class _WarpParcellationOutputSpec(TraitedSpec):
-    dseg = File(exists=True, desc="FreeSurfer numbers in T1w space, cut by tissue")
+class _ParcellationOutputSpec(TraitedSpec):
+    dseg = File(exists=True, desc="FreeSurfer numbers in T1w space")
     inferior = File(exists=True, desc="geometric inferior cerebellum in T1w space, 0 / 1")
     numbers = traits.List(traits.Int, desc="labels of the parcellation before cutting")
+    flags = traits.List(traits.Str, desc="flags of the labels")
 
 
 class WarpParcellation(SimpleInterface):
     """Bring the packaged aparc+aseg to the participant and cut it by their own tissue."""
 
-    input_spec = _WarpParcellationInputSpec
-    output_spec = _WarpParcellationOutputSpec
+    input_spec = _ParcellationInputSpec
+    output_spec = _ParcellationOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         atlas = template_file("aparcaseg")
@@ -104,5 +117,58 @@ class WarpParcellation(SimpleInterface):
         cut = cut_by_tissue(numbers, tissue_of, **tissue)
         self._results["dseg"] = save(out_path(runtime, "dseg.nii.gz"), cut, grid)
         self._results["inferior"] = inferior
-        self._results["numbers"] = [int(n) for n in np.unique(labels) if n > 0]
+        self._results["numbers"] = packaged_numbers()
+        self._results["flags"] = []
         return runtime
+
+
+@cache
+def packaged_numbers() -> list[int]:
+    """Labels of the packaged parcellation: the rows of every table, whatever its labels."""
+    labels, _ = load_labels(str(template_file("aparcaseg")))
+    return [int(n) for n in np.unique(labels) if n > 0]
+
+
+class _AdoptLabelsInputSpec(_ParcellationInputSpec):
+    mask = File(exists=True, mandatory=True, desc="brain mask in T1w space")
+    labels = File(exists=True, mandatory=True, desc="FreeSurfer numbers in scanner space")
+
+
+class AdoptLabels(SimpleInterface):
+    """Bring the user's own labels to the T1w's grid by their place in the scanner."""
+
+    input_spec = _AdoptLabelsInputSpec
+    output_spec = _ParcellationOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        given = self.inputs
+        theirs, their_grid = load_whole_labels(given.labels)
+        plain = save(out_path(runtime, "labels.nii.gz"), theirs, their_grid)
+        path = out_path(runtime, "dseg.nii.gz")
+        dseg = resample_file(plain, given.t1w, [], path, interpolation="nearest")
+        labels, grid = load_labels(dseg)
+        mask, white = (
+            load_on(grid, file, ours="t1w", theirs=name) > 0.5
+            for name, file in (("mask", given.mask), ("wm", given.wm))
+        )
+        with naming_files(labels=given.labels, t1w=given.t1w):
+            fit = label_fit(labels, mask, white)
+            fit.require_inside()
+            inferior = self._inferior(labels, grid).astype(np.uint8)
+        self._results["dseg"] = save(path, labels, grid)
+        self._results["inferior"] = save(out_path(runtime, "inferior.nii.gz"), inferior, grid)
+        self._results["numbers"] = packaged_numbers()
+        self._results["flags"] = fit.flags()
+        return runtime
+
+    def _inferior(self, labels: NDArray[np.int32], grid: Grid) -> NDArray[np.bool_]:
+        """The geometric rule in template space, asked at the voxels of the person's cerebellum."""
+        import_ants()
+        from relad_bids.mri.resample import carry_points
+
+        given = self.inputs
+        first = [given.atlas_to_mni] if isdefined(given.atlas_to_mni) else []
+        transforms = [Path(xfm) for xfm in (given.mni_to_t1w, *first)]
+        return inferior_cerebellum(
+            labels, grid, to_mni=lambda points: carry_points(points, transforms)
+        )

@@ -55,6 +55,7 @@ class _CollectQCInputSpec(BaseInterfaceInputSpec):
     brain = traits.Dict(mandatory=True, desc="facts of ExtractBrain")
     flair = traits.Dict(desc="facts of RegisterFlair")
     flags = traits.List(traits.Str, mandatory=True, desc="flags known before the run")
+    label_flags = traits.List(traits.Str, desc="flags of the parcellation")
 
 
 class _CollectQCOutputSpec(TraitedSpec):
@@ -71,7 +72,8 @@ class CollectQC(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         brain = self.inputs.brain
         flair = self.inputs.flair if isdefined(self.inputs.flair) else {}
-        flags = [*self.inputs.flags, *brain["flags"]]
+        labels = self.inputs.label_flags if isdefined(self.inputs.label_flags) else []
+        flags = [*self.inputs.flags, *brain["flags"], *labels]
         row = qc_row(
             {
                 **self.inputs.known,

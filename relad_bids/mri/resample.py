@@ -8,6 +8,7 @@ from typing import Literal
 
 import ants
 import numpy as np
+import pandas as pd
 from ants import ANTsImage
 from numpy.typing import NDArray
 
@@ -67,6 +68,26 @@ def resample(
         transformlist=[str(path) for path in transforms],
         interpolator=_ITK_NAMES[interpolation],
     )
+
+
+def carry_points(points: NDArray[np.float64], transforms: Sequence[Path]) -> NDArray[np.float64]:
+    """Where points of the reference of :func:`resample` are looked up in the image.
+
+    Parameters
+    ----------
+    points : (N, 3)
+        RAS+ mm in the space of the reference.
+    transforms
+        As in :func:`resample`, in the same order.
+
+    Returns
+    -------
+    (N, 3)
+        RAS+ mm in the space of the image.
+    """
+    lps = pd.DataFrame(points @ RAS_TO_LPS, columns=["x", "y", "z"])
+    moved = ants.apply_transforms_to_points(3, lps, [str(path) for path in transforms])
+    return np.asarray(moved[["x", "y", "z"]], dtype=np.float64) @ RAS_TO_LPS
 
 
 def reference_image(grid: Grid) -> ANTsImage:

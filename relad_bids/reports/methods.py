@@ -33,6 +33,7 @@ def methods_text(
     has_flair: bool,
     n_samples: int = 1,
     measured: Mapping[str, str] = MappingProxyType({}),
+    labels: str = "",
 ) -> str:
     """Describe the processing of one session for a methods section.
 
@@ -54,6 +55,8 @@ def methods_text(
         Answers of the network averaged into each image.
     measured
         Tracer -> reference region, for every measured PET.
+    labels
+        What made the participant's own labels; empty for the packaged ones.
 
     Returns
     -------
@@ -67,7 +70,9 @@ def methods_text(
         paragraphs.append(_synthesis(versions, checkpoint, references, n_samples))
     if measured:
         paragraphs.append(_measured(measured))
-    paragraphs.append(_quantification({**measured, **references}, synthetic=bool(references)))
+    paragraphs.append(
+        _quantification({**measured, **references}, labels, synthetic=bool(references))
+    )
     if references:
         paragraphs.append(f"{SYNTHETIC_STATEMENT} {statement}".strip())
     return "\n\n".join(paragraphs)
@@ -109,7 +114,10 @@ def _measured(measured: Mapping[str, str]) -> str:
     )
 
 
-def _quantification(references: Mapping[str, str], *, synthetic: bool) -> str:
+def _quantification(references: Mapping[str, str], labels: str, *, synthetic: bool) -> str:
+    drawn = f"of the participant's own T1w image as given by {labels}"
+    if not labels:
+        drawn = "warped from the template and cut by the participant's own tissue"
     regions = _listed([f"{region} ({tracer})" for tracer, region in references.items()])
     undone = (
         "The network's intensities were turned back into uptake before any ratio was formed, and "
@@ -118,8 +126,8 @@ def _quantification(references: Mapping[str, str], *, synthetic: bool) -> str:
     return (
         f"{undone if synthetic else ''}Standardised uptake value ratios (SUVr) are regional means "
         f"divided by the mean of the reference region: {regions}. Regions follow FreeSurfer's "
-        "label numbers (Desikan et al., 2006, NeuroImage), warped from the template and cut by "
-        "the participant's own tissue. No partial volume correction was made."
+        f"label numbers (Desikan et al., 2006, NeuroImage), {drawn}. No partial "
+        "volume correction was made."
     )
 
 

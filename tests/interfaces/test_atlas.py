@@ -8,7 +8,9 @@ import pytest
 from toys import centres_mm, oblique, write_transform
 
 from relad_bids.data.template import template_file
-from relad_bids.interfaces.atlas import AlignAtlas, WarpParcellation
+from relad_bids.errors import ImageError
+from relad_bids.interfaces.atlas import AdoptLabels, AlignAtlas, WarpParcellation
+from relad_bids.interfaces.base import load_whole_labels
 from relad_bids.mri import registration
 
 T1W_SHAPE = (30, 26, 28)
@@ -98,3 +100,82 @@ def test_a_node_keeps_its_own_copy(align, tmp_path):
     """Work folders are moved and cleaned; what a step gave stays with it."""
     xfm = align("own")
     assert tmp_path / "nodes" in Path(xfm).parents
+
+
+CONFORMED = np.array([[-1.0, 0, 0, 96.5], [0, 0, 1, -140.5], [0, -1, 0, 110.5], [0, 0, 0, 1]])
+"""FreeSurfer's voxels: 1 mm, running left, down, front; here of a corner of its 256^3."""
+
+
+def head_labels(xyz_mm):
+    """White matter in an ellipsoid of two halves, cortex around it, a cerebellum below."""
+    x, y, z = xyz_mm
+    distance = np.sqrt((x / 60) ** 2 + ((y + 20) / 75) ** 2 + ((z - 10) / 55) ** 2)
+    found = np.where(distance < 1, np.where(x < 0, 1003, 2003), 0)
+    found = np.where(distance < 0.8, np.where(x < 0, 2, 41), found)
+    below = ((x / 45) ** 2 + ((y + 60) / 30) ** 2 + ((z + 45) / 22) ** 2 < 1) & (distance >= 1)
+    return np.where(below, np.where(x < 0, 8, 47), found)
+
+
+@pytest.fixture
+def adopt(run_step, make_nifti, tmp_path):
+    def run(name, *, shift_mm=(0, 0, 0), dtype=np.int32):
+        where = centres_mm(T1W_SHAPE, T1W)
+        truth = head_labels(where)
+        maps = {
+            "t1w": truth > 0, "mask": truth > 0, "wm": np.isin(truth, (2, 41)),
+            "csf": truth < 0, "gm": truth > 1000,
+        }  # fmt: skip
+        files = {
+            kind: make_nifti(f"{name}_{kind}.nii.gz", data.astype(np.float32), T1W)
+            for kind, data in maps.items()
+        }
+        affine = CONFORMED.copy()
+        affine[:3, 3] += shift_mm
+        labels = head_labels(centres_mm((194, 200, 230), CONFORMED)).astype(dtype)
+        path = tmp_path / f"{name}.mgz"
+        nb.MGHImage(labels, affine).to_filename(path)
+        to_t1w = write_transform(tmp_path / f"{name}.txt", (0.0, 0.0, 0.0))
+        out = run_step(AdoptLabels(labels=str(path), mni_to_t1w=to_t1w, **files), name)
+        return truth, out
+
+    return run
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_given_labels_keep_their_place_in_the_scanner(adopt, dtype):
+    """From FreeSurfer's turned voxels onto an oblique grid of unequal sides."""
+    truth, out = adopt("given", dtype=dtype)
+    found = np.asarray(nb.load(out.dseg).dataobj)
+    # Nearest voxels of 1 mm: a border is off by half of one, of voxels of 6 to 7 mm.
+    assert (found == truth)[truth > 0].mean() > 0.95
+    assert out.flags == []
+    assert {8, 47, 1003, 1032} <= set(out.numbers), "rows do not depend on what a person has"
+    below = np.asarray(nb.load(out.inferior).dataobj) > 0
+    z = centres_mm(T1W_SHAPE, T1W)[2]
+    cerebellum = np.isin(found, (8, 47))
+    assert 0.3 < below[cerebellum].mean() < 0.9
+    assert not below[~cerebellum].any()
+    assert z[below].mean() < z[cerebellum].mean()
+
+
+def test_given_labels_of_another_place_are_refused(adopt):
+    with pytest.raises(Exception, match="not in its scanner space") as caught:
+        adopt("far", shift_mm=(40.0, 0, 0))
+    assert "far.mgz" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.full((3, 4, 5), 0.5, np.float32), "holds fractions"),
+        (np.full((3, 4, 5), np.nan, np.float32), "holds fractions"),
+        (np.ones((3, 4, 5, 2), np.float32), "one image of label numbers with three axes"),
+    ],
+)
+def test_what_is_no_label_image_is_refused(tmp_path, data, message):
+    nb.Nifti1Image(data, np.eye(4)).to_filename(tmp_path / "x.nii.gz")
+    with pytest.raises(ImageError, match=message):
+        load_whole_labels(str(tmp_path / "x.nii.gz"))
+    (tmp_path / "broken.mgz").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"broken\.mgz cannot be read"):
+        load_whole_labels(str(tmp_path / "broken.mgz"))

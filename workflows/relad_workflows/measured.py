@@ -16,6 +16,7 @@ from relad_bids.records import Sidecars, resolution_label
 from relad_bids.records_measured import (
     PRODUCTS,
     measured_context,
+    measured_entities,
     measured_flags,
     measured_sidecars,
 )
@@ -61,7 +62,7 @@ def add_measured(
         QuantifyPET(
             ref_region=reference,
             min_coverage=config.min_coverage,
-            context=measured_context(pet),
+            context=measured_context(pet, unit),
             flags=measured_flags(pet),
             **suv_input(pet),
         ),
@@ -75,7 +76,7 @@ def add_measured(
         space=card.space,
         resolution=resolution_label(card),
         sidecars=measured_sidecars(pet, unit, card, config),
-        extra=dict.fromkeys(PRODUCTS, pet.entities),
+        extra=measured_entities(pet, unit),
         name=f"ds_measured_{name}",
     )
     ds_reference = init_ds_node(

@@ -10,7 +10,7 @@ from nipype.pipeline.engine import Node, Workflow
 
 from relad_bids.config import Config
 from relad_bids.data.template import ATLAS_SPACE
-from relad_bids.interfaces.atlas import AlignAtlas, WarpParcellation
+from relad_bids.interfaces.atlas import AdoptLabels, AlignAtlas, WarpParcellation
 from relad_bids.interfaces.describe import CollectQC, DescribeParcellation
 from relad_bids.interfaces.mri import ResampleToGrid
 from relad_bids.interfaces.network import SynthesisePET, network_mem_gb
@@ -19,6 +19,7 @@ from relad_bids.model.card import Card
 from relad_bids.plan import Unit
 from relad_bids.records import (
     Sidecars,
+    atlas_of,
     known_qc,
     report_facts,
     resolution_label,
@@ -60,7 +61,9 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         name="mask_to_grid",
         mem_gb=IMAGE_MEM_GB,
     )
-    warp_parcellation = Node(WarpParcellation(), name="warp_parcellation", mem_gb=IMAGE_MEM_GB)
+    warp_parcellation = Node(
+        parcellation_step(unit), name="warp_parcellation", mem_gb=IMAGE_MEM_GB
+    )
     collect_qc = Node(
         CollectQC(known=known_qc(unit, card, config), flags=session_flags(unit)),
         name="collect_qc",
@@ -75,9 +78,11 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         (list_transforms, mask_to_grid, [("out", "transforms")]),
         (prepare_t1w_wf, warp_parcellation, [("outputnode.t1w", "t1w"),
                                              ("outputnode.mni_to_t1w", "mni_to_t1w"),
+                                             ("outputnode.mask", "mask"),
                                              ("outputnode.csf", "csf"),
                                              ("outputnode.gm", "gm"),
                                              ("outputnode.wm", "wm")]),
+        (warp_parcellation, collect_qc, [("flags", "label_flags")]),
         (prepare_t1w_wf, collect_qc, [("outputnode.brain_facts", "brain")]),
     ])
     # fmt: on
@@ -153,6 +158,13 @@ def _template_space(workflow: Workflow, unit: Unit, card: Card, config: Config) 
     # fmt: on
 
 
+def parcellation_step(unit: Unit) -> WarpParcellation | AdoptLabels:
+    """The packaged labels warped onto the T1w, or the user's own; both have the same fields."""
+    if unit.labels is None:
+        return WarpParcellation()
+    return AdoptLabels(labels=str(unit.labels.path))
+
+
 def grid_spec(card: Card) -> dict[str, Any]:
     """The network's grid as plain lists, which Nipype can hash."""
     return {"shape": list(card.shape), "affine": [list(row) for row in card.affine]}
@@ -181,6 +193,7 @@ def _save_anat(workflow: Workflow, unit: Unit, card: Card, config: Config) -> No
         space=card.space,
         resolution=resolution_label(card),
         sidecars=Sidecars(unit, card, config).anat(products, source="t1w"),
+        extra=dict.fromkeys(("dseg", "dseg_table", "morph"), atlas_of(unit)),
         name="ds_anat",
     )
     get = workflow.get_node

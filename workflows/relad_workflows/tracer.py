@@ -9,7 +9,14 @@ from relad_bids.config import Config
 from relad_bids.core.samples import has_spread
 from relad_bids.model.card import Card
 from relad_bids.plan import Unit
-from relad_bids.records import Sidecars, intervals, pet_context, pet_flags, resolution_label
+from relad_bids.records import (
+    Sidecars,
+    atlas_of,
+    intervals,
+    pet_context,
+    pet_flags,
+    resolution_label,
+)
 from relad_bids.tables import tracers
 from relad_bids.vois import reference_of_tracer
 from relad_workflows.outputs import PET_PRODUCTS, SPREAD_PRODUCTS, init_ds_node, reference_label
@@ -47,7 +54,8 @@ def add_tracer(
         resolution=resolution_label(card),
         sidecars=Sidecars(unit, card, config).pet(tracer),
         extra={
-            **dict.fromkeys(("suvr_mni", "suvr_t1w", "suvr_sd_mni", "kinpar"), trc),
+            **dict.fromkeys(("suvr_mni", "suvr_t1w", "suvr_sd_mni"), trc),
+            "kinpar": {**trc, **atlas_of(unit)},
             "reference_mask": {"label": reference_label(reference)},
         },
         name=f"ds_{tracer}",
