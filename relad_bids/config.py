@@ -15,6 +15,7 @@ MissingFlair = Literal["skip", "t1w-only", "error"]
 SkullStrip = Literal["auto", "skip", "force"]
 Device = Literal["auto", "cpu", "cuda"]
 RealPET = Literal["auto", "ignore", "require"]
+AtlasCut = Literal["gm", "none"]
 PET2Anat = Literal["auto", "identity"]
 
 
@@ -58,6 +59,12 @@ class Config:
     """Folder of FreeSurfer or FastSurfer output, whose labels go before the packaged ones."""
     derivatives: Mapping[str, Path] = field(default_factory=dict)
     """Name -> dataset of derivatives that may hold parcellations."""
+    atlases: tuple[str, ...] = ()
+    """Atlases of TemplateFlow that are added."""
+    atlas_datasets: Mapping[str, Path] = field(default_factory=dict)
+    """Name -> atlas of the user's that is added."""
+    atlas_cut: AtlasCut = "gm"
+    """What of an added atlas counts: where the T1w has grey matter, or all of it."""
     n_samples: int = 1
     """Draws of the network that are averaged into each image."""
     sampling_steps: int | None = None
@@ -81,6 +88,7 @@ class Config:
                 ("device", self.device, Device),
                 ("real_pet", self.real_pet, RealPET),
                 ("pet2anat", self.pet2anat, PET2Anat),
+                ("atlas_cut", self.atlas_cut, AtlasCut),
             )
             if value not in get_args(kind)
         ]

@@ -78,6 +78,31 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Atlas:
+    """One more parcellation, of which every PET gets a table of its own."""
+
+    path: Path
+    space: str
+    """Template space in which it lies."""
+    entities: Mapping[str, str]
+    """``atlas``, and ``seg`` and ``scale`` where it has them: what its files are named by."""
+    regions: tuple[tuple[int, str], ...]
+    """Label numbers and their names."""
+    uri: str
+    """Its BIDS URI, in which no folder of the machine is named."""
+
+    @property
+    def label(self) -> str:
+        """``atlas-Schaefer2018_seg-100Parcels7Networks``"""
+        return "_".join(f"{key}-{value}" for key, value in self.entities.items())
+
+    @property
+    def node_name(self) -> str:
+        """Its name in a session's graph."""
+        return "_".join(self.entities.values()).replace("+", "__")
+
+
+@dataclass(frozen=True)
 class Unit:
     """One participant's session: what is prepared once, for all tracers."""
 
@@ -94,6 +119,8 @@ class Unit:
     """Whether it lacks the FLAIR that its synthesis would have seen."""
     labels: Labels | None = None
     """The user's own labels; None where the packaged ones are warped onto the T1w."""
+    atlases: tuple[Atlas, ...] = ()
+    """More parcellations; each is one job of the session."""
 
     @property
     def label(self) -> str:
@@ -139,6 +166,12 @@ class Plan:
 def with_labels(plan: Plan, labels: Mapping[str, Labels]) -> Plan:
     """Give sessions the parcellations that were found for them, by label."""
     units = (replace(unit, labels=labels.get(unit.label)) for unit in plan.units)
+    return replace(plan, units=tuple(units))
+
+
+def with_atlases(plan: Plan, atlases: Sequence[Atlas]) -> Plan:
+    """Give every session the atlases that the user adds."""
+    units = (replace(unit, atlases=tuple(atlases)) for unit in plan.units)
     return replace(plan, units=tuple(units))
 
 

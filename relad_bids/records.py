@@ -95,12 +95,10 @@ def table_paths(unit: Unit, card: Card) -> list[Path]:
     where = {"space": card.space, "resolution": resolution_label(card)}
     return [
         product_path(
-            "kinpar",
-            unit.label,
-            extra={"trc": tracers()[tracer].trc, **atlas_of(unit)},
-            **where,
+            "kinpar", unit.label, extra={"trc": tracers()[tracer].trc, **entities}, **where
         )
         for tracer in unit.tracers
+        for entities in (atlas_of(unit), *(atlas.entities for atlas in unit.atlases))
     ]
 
 
@@ -284,6 +282,7 @@ def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
             "T1w": inside(config, unit.t1w),
             "FLAIR": _flair_text(unit, config),
             "Labels": _labels_text(unit),
+            **_atlases_text(unit, config),
             "Measured PET": ", ".join(inside(config, pet.path) for pet in unit.measured) or "none",
             **(network if unit.tracers else {"Network": f"none: {only_measured(unit)}"}),
         },
@@ -295,6 +294,12 @@ def _labels_text(unit: Unit) -> str:
     if unit.labels:
         return f"{unit.labels.source}: {unit.labels.uri.rpartition(':')[2]}"
     return f"packaged {ATLAS}, warped and cut by the participant's tissue"
+
+
+def _atlases_text(unit: Unit, config: Config) -> dict[str, str]:
+    cut = ", where the T1w has grey matter" if config.atlas_cut == "gm" else ""
+    told = [f"{atlas.label} ({len(atlas.regions)} regions{cut})" for atlas in unit.atlases]
+    return {"More atlases": "; ".join(told)} if told else {}
 
 
 def _flair_text(unit: Unit, config: Config) -> str:

@@ -72,6 +72,18 @@ def measured_path(key: str, pet: Measured, unit: Unit, card: Card) -> Path:
     )
 
 
+def measured_tables(pet: Measured, unit: Unit, card: Card) -> list[Path]:
+    """All VOI tables of a measured PET."""
+    where = {"space": card.space, "resolution": resolution_label(card)}
+    more = [
+        product_path(
+            "measured_kinpar", pet.label, extra={**pet.entities, **atlas.entities}, **where
+        )
+        for atlas in unit.atlases
+    ]
+    return [measured_path("measured_kinpar", pet, unit, card), *more]
+
+
 def measured_sidecars(
     pet: Measured, unit: Unit, card: Card, config: Config
 ) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
@@ -47,6 +48,23 @@ def quantified_vois(numbers: Iterable[int]) -> tuple[VOI, ...]:
         if number in set(numbers)
     ]
     return tuple(rows)
+
+
+def atlas_vois(regions: Iterable[tuple[int, str]]) -> tuple[VOI, ...]:
+    """One VOI for each region of an atlas; its side is read from its name.
+
+    >>> [voi.hemi for voi in atlas_vois([(1, "7Networks_LH_Vis_1"), (2, "Vermis_VI")])]
+    ['L', 'B']
+    """
+    return tuple(VOI("atlas", name, (number,), _side_of(name)) for number, name in regions)
+
+
+_SIDES = re.compile(r"(?:^|[^A-Za-z])(?:(L|LH|Left|ctx-lh)|R|RH|Right|ctx-rh)(?![A-Za-z])", re.I)
+
+
+def _side_of(name: str) -> Hemisphere:
+    match = _SIDES.search(name)
+    return "B" if match is None else "L" if match.group(1) else "R"
 
 
 def _side(hemi: str) -> Hemisphere:

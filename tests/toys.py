@@ -182,7 +182,9 @@ def tiny_measured(config, subject="01", session="a", *, tracer="pib", **reading)
     )  # fmt: skip
 
 
-def tiny_unit(config, subject="01", session="a", *, flair=True, tracers=TRACERS, measured=()):
+def tiny_unit(
+    config, subject="01", session="a", *, flair=True, tracers=TRACERS, measured=(), **more
+):
     """A session of ``config.bids_dir``, its images not written."""
     label = f"sub-{subject}" + (f"_ses-{session}" if session else "")
     anat = config.bids_dir / Path(*label.split("_")) / "anat"
@@ -194,4 +196,5 @@ def tiny_unit(config, subject="01", session="a", *, flair=True, tracers=TRACERS,
         tuple(tracers),
         tuple(measured),
         flair_missing=not flair,
+        **{key: tuple(value) if key == "atlases" else value for key, value in more.items()},
     )

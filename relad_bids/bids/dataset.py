@@ -55,6 +55,17 @@ def write_root_files(root: Path) -> None:
     write_text(root / "logs" / "CITATION.md", _CITATION)
 
 
+def write_atlas_description(root: Path, label: str) -> None:
+    """Write what BIDS asks to be said of an atlas that the user added."""
+    content = {
+        "Name": label,
+        "Description": "Given by the user of this run; the labels as applied lie beside each T1w.",
+        "License": "as its source",
+        "BIDSVersion": "1.11.1",
+    }
+    write_text(root / f"atlas-{label}_description.json", _json(content))
+
+
 def _json(content: Mapping[str, object]) -> str:
     return json.dumps(content, indent=2) + "\n"
 

@@ -146,6 +146,20 @@ def _labels(group: _ArgumentGroup) -> None:
         help="derivatives of sMRIPrep, fMRIPrep or PETPrep, whose desc-aparcaseg labels go before "
         "the packaged ones",
     )  # fmt: skip
+    group.add_argument(
+        "--atlases", nargs="+", action="extend", default=[], metavar="NAME[:DESC]",
+        help="more tables, of atlases of TemplateFlow such as Schaefer2018:100Parcels7Networks; "
+        "fetched where TEMPLATEFLOW_HOME does not hold them",
+    )  # fmt: skip
+    group.add_argument(
+        "--atlas-dataset", nargs="+", action="extend", default=[], metavar="NAME=PATH",
+        help="more tables, of a *_dseg.nii.gz or a BIDS atlas dataset; labels in a .tsv beside "
+        "it with index and name, MNI152NLin2009cAsym or MNI152NLin6Asym in its name",
+    )  # fmt: skip
+    group.add_argument(
+        "--atlas-cut", choices=["gm", "none"], default="gm",
+        help="what of these atlases counts: where the T1w has grey matter (default), or all",
+    )  # fmt: skip
 
 
 def _resources(group: _ArgumentGroup) -> None:

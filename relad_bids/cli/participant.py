@@ -15,7 +15,8 @@ from pathlib import Path
 from platform import platform, python_version
 
 from relad_bids import __version__
-from relad_bids.bids.dataset import write_root_files
+from relad_bids.bids.atlases import find_atlases
+from relad_bids.bids.dataset import write_atlas_description, write_root_files
 from relad_bids.bids.images import require_readable
 from relad_bids.bids.inputs import Dataset, find_scans
 from relad_bids.bids.labels import find_labels
@@ -29,7 +30,16 @@ from relad_bids.files import require_writable, write_table, write_text
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.model.predictor import resolve_device
-from relad_bids.plan import Left, Measured, Plan, Unit, Unread, plan_units, with_labels
+from relad_bids.plan import (
+    Left,
+    Measured,
+    Plan,
+    Unit,
+    Unread,
+    plan_units,
+    with_atlases,
+    with_labels,
+)
 from relad_bids.records import (
     only_measured,
     resolution_label,
@@ -37,7 +47,7 @@ from relad_bids.records import (
     statement,
     table_paths,
 )
-from relad_bids.records_measured import measured_path, measured_text
+from relad_bids.records_measured import measured_tables, measured_text
 
 LOGGER = logging.getLogger("relad_bids")
 
@@ -68,10 +78,12 @@ def run_participant(args: Namespace) -> int:
         unread=unread,
         require_pet=config.real_pet == "require",
     )
-    plan = _labelled(plan, config)
+    plan = _labelled(plan, card, config)
     _tell(plan, card, config)
     run_id = uuid.uuid4().hex[:12]
     write_root_files(config.output_dir)
+    for label in sorted({a.entities["atlas"] for unit in plan.units for a in unit.atlases}):
+        write_atlas_description(config.output_dir, label)
     crashes = _compute(plan, card, config, run_id=run_id, graph=args.write_graph)
     done = tuple(unit for unit in plan.units if unit.label not in crashes)
     outcome = Outcome(done, (*plan.left, *crashes.values()))
@@ -100,8 +112,10 @@ def _measured(dataset: Dataset, config: Config) -> tuple[tuple[Measured, ...], t
     return find_measured(config.bids_dir, dataset.scans, wanted)
 
 
-def _labelled(plan: Plan, config: Config) -> Plan:
-    """Take the user's parcellations where there are any."""
+def _labelled(plan: Plan, card: Card, config: Config) -> Plan:
+    """Add the user's atlases, and take the user's parcellations where there are any."""
+    atlases = find_atlases(config.atlas_datasets, config.atlases, space=card.space)
+    plan = with_atlases(plan, atlases)
     if not (config.fs_subjects_dir or config.derivatives):
         return plan
     found, lacking = find_labels(
@@ -180,7 +194,7 @@ def _compute(
 
 def _written(unit: Unit, card: Card, config: Config, *, since_ns: int) -> bool:
     """Whether this run wrote all tables of a session: the sinks always write anew."""
-    measured = [measured_path("measured_kinpar", pet, unit, card) for pet in unit.measured]
+    measured = [path for pet in unit.measured for path in measured_tables(pet, unit, card)]
     paths = [config.output_dir / path for path in (*table_paths(unit, card), *measured)]
     return all(path.is_file() and path.stat().st_mtime_ns >= since_ns for path in paths)
 

@@ -7,7 +7,7 @@ that a table that travels without its JSON still says what it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,8 @@ COLUMNS: Mapping[str, dict[str, object]] = {
         "Description": "Side",
         "Levels": {"L": "left", "R": "right", "B": "both, or midline"},
     },
-    "labels": {"Description": "FreeSurfer label numbers pooled"},
+    "labels": {"Description": "Label numbers pooled, FreeSurfer's where `atlas` is a parcellation "
+               "of FreeSurfer"},
     "labels_missing": {"Description": "Label numbers of the VOI that have no voxel here"},
     "n_voxels": {"Description": "Voxels of the VOI"},
     "volume_mm3": {"Description": "Volume of the VOI", "Units": MM3},
@@ -161,6 +162,16 @@ def complete(
     full = table.drop(columns="flags").assign(**context, qc_flags=joined)
     missing = {name: np.nan for name in COLUMNS if name not in full}
     return full.assign(**missing)[list(COLUMNS)]
+
+
+def shared_flags(qc_flags: Iterable[str]) -> list[str]:
+    """Flags that all rows of a table have: those of its image.
+
+    >>> shared_flags(["motion_high;voi_small", "motion_high"])
+    ['motion_high']
+    """
+    rows = [text.split(";") for text in qc_flags]
+    return [flag for flag in rows[0] if flag != "ok" and all(flag in row for row in rows)]
 
 
 def _stem(voi: str) -> str:

@@ -18,25 +18,27 @@ from nipype.interfaces.base import (
 )
 from numpy.typing import NDArray
 
+from relad_bids.bids.label_images import read_label_image
 from relad_bids.core.grid import Grid
 from relad_bids.core.label_fit import label_fit
 from relad_bids.core.regions import cut_by_tissue, inferior_cerebellum
 from relad_bids.data.template import ATLAS_SPACE, template_file
-from relad_bids.files import copy
+from relad_bids.files import copy, write_table
 from relad_bids.interfaces.base import (
     load_labels,
     load_on,
-    load_whole_labels,
     naming_files,
     out_path,
     save,
 )
+from relad_bids.interfaces.describe import describe_labels
 from relad_bids.interfaces.mri import import_ants, resample_file
 from relad_bids.tables import label_names
 
 
 class _AlignAtlasInputSpec(BaseInterfaceInputSpec):
     space = traits.Str(mandatory=True, desc="template space that is wanted")
+    atlas_space = traits.Str(ATLAS_SPACE, usedefault=True, desc="template space of the labels")
     cache_dir = traits.Str(mandatory=True, nohash=True, desc="folder shared by all sessions")
     sloppy = traits.Bool(False, usedefault=True, desc="coarse and quick, for tests")
 
@@ -46,7 +48,7 @@ class _AlignAtlasOutputSpec(TraitedSpec):
 
 
 class AlignAtlas(SimpleInterface):
-    """Warp the parcellation's template onto another one, once for all sessions.
+    """Warp the template of labels onto another one, once for all sessions.
 
     Sessions that come to it together all do the work, and all write the same bytes.
     """
@@ -58,13 +60,16 @@ class AlignAtlas(SimpleInterface):
         import_ants()
         from relad_bids.mri.registration import register_atlas, warp_stages
 
-        space, sloppy = self.inputs.space, self.inputs.sloppy
-        brains = [template_file("T1w", space=one).read_bytes() for one in (ATLAS_SPACE, space)]
+        space, start, sloppy = self.inputs.space, self.inputs.atlas_space, self.inputs.sloppy
+        brains = [template_file("T1w", space=one).read_bytes() for one in (start, space)]
         settings = repr(warp_stages(sloppy=sloppy)).encode()
         digest = hashlib.sha256(b"".join([*brains, settings])).hexdigest()[:12]
-        kept = Path(self.inputs.cache_dir) / f"from-{ATLAS_SPACE}_to-{space}_{digest}_xfm.h5"
+        kept = Path(self.inputs.cache_dir) / f"from-{start}_to-{space}_{digest}_xfm.h5"
         if not kept.is_file():
-            copy(register_atlas(space, out_dir=Path(runtime.cwd), sloppy=sloppy).forward, kept)
+            found = register_atlas(
+                space, atlas_space=start, out_dir=Path(runtime.cwd), sloppy=sloppy
+            )
+            copy(found.forward, kept)
         self._results["xfm"] = str(out_path(runtime, "atlas_to_mni.h5"))
         copy(kept, out_path(runtime, "atlas_to_mni.h5"))
         return runtime
@@ -142,7 +147,7 @@ class AdoptLabels(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         given = self.inputs
-        theirs, their_grid = load_whole_labels(given.labels)
+        theirs, their_grid = read_label_image(given.labels)
         plain = save(out_path(runtime, "labels.nii.gz"), theirs, their_grid)
         path = out_path(runtime, "dseg.nii.gz")
         dseg = resample_file(plain, given.t1w, [], path, interpolation="nearest")
@@ -172,3 +177,43 @@ class AdoptLabels(SimpleInterface):
         return inferior_cerebellum(
             labels, grid, to_mni=lambda points: carry_points(points, transforms)
         )
+
+
+class _WarpAtlasInputSpec(BaseInterfaceInputSpec):
+    atlas = File(exists=True, mandatory=True, desc="label numbers in template space")
+    regions = traits.List(traits.Tuple, mandatory=True, desc="number and name of each region")
+    t1w = File(exists=True, mandatory=True, desc="T1w whose grid is wanted")
+    mni_to_t1w = File(exists=True, mandatory=True, desc="ITK transform, resamples MNI onto T1w")
+    atlas_to_mni = File(exists=True, desc="resamples the atlas' space onto MNI, where they differ")
+    gm = File(exists=True, desc="grey matter probability, to cut by; left out to keep all")
+
+
+class _WarpAtlasOutputSpec(TraitedSpec):
+    dseg = File(exists=True, desc="label numbers in T1w space")
+    names = File(exists=True, desc="index and name of each label")
+    morph = File(exists=True, desc="volume and voxel count of each label")
+
+
+class WarpAtlas(SimpleInterface):
+    """Bring an atlas of the user's to the T1w, whatever its own grid and axes."""
+
+    input_spec = _WarpAtlasInputSpec
+    output_spec = _WarpAtlasOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        given = self.inputs
+        labels, atlas_grid = read_label_image(given.atlas)
+        plain = save(out_path(runtime, "atlas.nii.gz"), labels, atlas_grid)
+        first = [given.atlas_to_mni] if isdefined(given.atlas_to_mni) else []
+        onto = (given.t1w, [given.mni_to_t1w, *first])
+        path = out_path(runtime, "dseg.nii.gz")
+        warped, grid = load_labels(resample_file(plain, *onto, path, interpolation="genericLabel"))
+        if isdefined(given.gm):
+            warped = np.where(load_on(grid, given.gm, ours="t1w", theirs="gm") > 0.5, warped, 0)
+        self._results["dseg"] = save(path, warped.astype(np.int32), grid)
+        numbers, names = zip(*given.regions, strict=True)
+        tables = describe_labels(warped, numbers, names, grid.voxel_volume_mm3)
+        for key, table in tables.items():
+            self._results[key] = str(out_path(runtime, f"{key}.tsv"))
+            write_table(out_path(runtime, f"{key}.tsv"), table)
+        return runtime

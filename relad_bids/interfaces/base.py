@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relad_bids.core.grid import Grid
-from relad_bids.errors import ImageError, ReladError
+from relad_bids.errors import ReladError
 
 
 @contextmanager
@@ -50,32 +50,6 @@ def load_labels(path: str) -> tuple[NDArray[np.int32], Grid]:
     """Read an image of label numbers."""
     data, grid = load(path)
     return np.rint(data).astype(np.int32), grid
-
-
-def load_whole_labels(path: str) -> tuple[NDArray[np.int32], Grid]:
-    """Read a label image of anybody's: NIfTI or MGH, whole numbers in any type.
-
-    Raises
-    ------
-    ImageError
-        It cannot be read, has more than three axes, or holds fractions.
-    """
-    try:
-        image: Any = nb.load(path)
-        data = np.asarray(image.dataobj)
-    except (OSError, EOFError, ValueError, nb.filebasedimages.ImageFileError) as error:
-        raise ImageError(f"{path} cannot be read as an image of labels ({error}).") from error
-    i, j, k, *more = (*data.shape, 1, 1)[: max(3, data.ndim)]
-    if data.ndim < 3 or any(side != 1 for side in more):
-        raise ImageError(
-            f"{path} has shape {data.shape}, needed is one image of label numbers with three axes."
-        )
-    numbers = np.rint(data).reshape(i, j, k)
-    if not np.allclose(numbers, data.reshape(i, j, k), atol=1e-3):  # NaN is none, too
-        raise ImageError(
-            f"{path} holds fractions, needed are whole label numbers. Was it interpolated?"
-        )
-    return numbers.astype(np.int32), Grid(shape=(i, j, k), affine=image.affine)
 
 
 def load_on(grid: Grid, path: str, *, ours: str, theirs: str) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from nipype.interfaces.base import (
     isdefined,
     traits,
 )
+from numpy.typing import NDArray
 
 from relad_bids.core.qc import qc_row
 from relad_bids.files import write_table
@@ -41,13 +43,25 @@ class DescribeParcellation(SimpleInterface):
         labels, grid = load_labels(self.inputs.dseg)
         known = label_names()
         numbers = [n for n in self.inputs.numbers if n in known]
-        names = pd.DataFrame({"index": numbers, "name": [known[n].name for n in numbers]})
-        counts = np.bincount(labels.ravel(), minlength=max(numbers) + 1)[numbers]
-        morph = names.assign(n_voxels=counts, **{"volume-mm3": counts * grid.voxel_volume_mm3})
-        for key, table in {"names": names, "morph": morph}.items():
+        names = [known[n].name for n in numbers]
+        tables = describe_labels(labels, numbers, names, grid.voxel_volume_mm3)
+        for key, table in tables.items():
             self._results[key] = str(out_path(runtime, f"{key}.tsv"))
             write_table(out_path(runtime, f"{key}.tsv"), table)
         return runtime
+
+
+def describe_labels(
+    labels: NDArray[np.integer],
+    numbers: Sequence[int],
+    names: Sequence[str],
+    voxel_volume_mm3: float,
+) -> dict[str, pd.DataFrame]:
+    """Tables ``names`` and ``morph`` of a label image: what each number is, how large."""
+    known = pd.DataFrame({"index": list(numbers), "name": list(names)})
+    counts = np.bincount(labels.ravel(), minlength=max(numbers) + 1)[list(numbers)]
+    volumes = {"volume-mm3": counts * voxel_volume_mm3}
+    return {"names": known, "morph": known.assign(n_voxels=counts, **volumes)}
 
 
 class _CollectQCInputSpec(BaseInterfaceInputSpec):

@@ -163,13 +163,16 @@ def register_to_template(
         return _warp(_template_brain(space), brain, prefix, initial=initial, sloppy=sloppy)
 
 
-def register_atlas(space: str, *, out_dir: Path, sloppy: bool = False) -> TemplateTransforms:
-    """Warp the brain of the parcellation's space onto that of another space.
+def register_atlas(
+    space: str, *, atlas_space: str = ATLAS_SPACE, out_dir: Path, sloppy: bool = False
+) -> TemplateTransforms:
+    """Warp the brain of a space in which labels lie onto that of another space.
 
     Parameters
     ----------
-    space
-        One of :data:`relad_bids.data.template.SPACES`.
+    space, atlas_space
+        Of :data:`relad_bids.data.template.SPACES`; the second by default that of the packaged
+        parcellation.
     out_dir
         Existing folder for ``atlas_to_template_Composite.h5`` and
         ``atlas_to_template_InverseComposite.h5``.
@@ -177,7 +180,7 @@ def register_atlas(space: str, *, out_dir: Path, sloppy: bool = False) -> Templa
         As in :func:`register_to_template`.
     """
     prefix = out_dir / "atlas_to_template_"
-    return _warp(_template_brain(space), _template_brain(ATLAS_SPACE), prefix, sloppy=sloppy)
+    return _warp(_template_brain(space), _template_brain(atlas_space), prefix, sloppy=sloppy)
 
 
 def warp_stages(*, sloppy: bool) -> tuple[Stage, ...]:

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import nibabel as nb
 import numpy as np
+import pandas as pd
 import pytest
 from toys import centres_mm, oblique, write_transform
 
 from relad_bids.data.template import template_file
-from relad_bids.errors import ImageError
-from relad_bids.interfaces.atlas import AdoptLabels, AlignAtlas, WarpParcellation
-from relad_bids.interfaces.base import load_whole_labels
+from relad_bids.interfaces.atlas import AdoptLabels, AlignAtlas, WarpAtlas, WarpParcellation
 from relad_bids.mri import registration
 
 T1W_SHAPE = (30, 26, 28)
@@ -164,18 +163,31 @@ def test_given_labels_of_another_place_are_refused(adopt):
     assert "far.mgz" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (np.full((3, 4, 5), 0.5, np.float32), "holds fractions"),
-        (np.full((3, 4, 5), np.nan, np.float32), "holds fractions"),
-        (np.ones((3, 4, 5, 2), np.float32), "one image of label numbers with three axes"),
-    ],
-)
-def test_what_is_no_label_image_is_refused(tmp_path, data, message):
-    nb.Nifti1Image(data, np.eye(4)).to_filename(tmp_path / "x.nii.gz")
-    with pytest.raises(ImageError, match=message):
-        load_whole_labels(str(tmp_path / "x.nii.gz"))
-    (tmp_path / "broken.mgz").write_bytes(b"no image")
-    with pytest.raises(ImageError, match=r"broken\.mgz cannot be read"):
-        load_whole_labels(str(tmp_path / "broken.mgz"))
+@pytest.mark.parametrize("cut", [True, False])
+def test_an_added_atlas_goes_through_both_spaces_in_their_order(
+    run_step, make_nifti, tmp_path, cut
+):
+    """float32 numbers on voxels that run left, front and down, as some are given away."""
+    affine = np.array([[-2.0, 0, 0, 90], [0, 2.0, 0, -120], [0, 0, -2.0, 100], [0, 0, 0, 1]])
+    labels = np.where((xyz := centres_mm((92, 100, 90), affine))[0] < 0, 5, 9) * (xyz[2] > -40)
+    atlas = make_nifti("atlas.nii.gz", labels.astype(np.float32), affine)
+    to_t1w = write_transform(tmp_path / "stretch.txt", stretch_x=1.25)
+    to_mni = write_transform(tmp_path / "shift.txt", (-24.0, 0.0, 0.0))
+    where = centres_mm(T1W_SHAPE, T1W)
+    grey = where[1] > 0
+    files = {"t1w": make_nifti("t1w.nii.gz", np.ones(T1W_SHAPE, np.float32), T1W)}
+    if cut:
+        files["gm"] = make_nifti("gm.nii.gz", grey.astype(np.float32), T1W)
+    regions = [(5, "LH_x"), (9, "RH_x"), (12, "absent")]
+    step = WarpAtlas(atlas=atlas, regions=regions, mni_to_t1w=to_t1w, atlas_to_mni=to_mni, **files)
+    out = run_step(step, f"atlas_{cut}")
+    found = np.asarray(nb.load(out.dseg).dataobj)
+    # x of the T1w is stretched, then shifted by 24 mm to the right: the border lies at -19.2.
+    left = where[0] < -19.2
+    clear = (np.abs(where[0] + 19.2) > 2) & (np.abs(where[0]) < 40) & (where[2] > -35)
+    clear &= (where[2] < 90) & (np.abs(where[1] + 20) < 70)
+    np.testing.assert_array_equal(found[clear & grey], np.where(left, 5, 9)[clear & grey])
+    assert (found[clear & ~grey] == 0).all() == cut
+    morph = pd.read_csv(out.morph, sep="\t", index_col="index")
+    assert morph["n_voxels"].to_dict() == {n: int((found == n).sum()) for n in (5, 9, 12)}
+    assert morph.loc[12, "name"] == "absent"

@@ -6,7 +6,9 @@ from toys import TRACERS, tiny_card, tiny_measured
 from wiring import loose_wires
 
 from relad_bids.bids.outputs import PRODUCTS
+from relad_bids.interfaces.atlas import AdoptLabels
 from relad_bids.interfaces.outputs import SaveDerivatives
+from relad_bids.plan import Atlas, Labels
 from relad_workflows.outputs import reference_label
 from relad_workflows.session import init_session_wf
 
@@ -88,7 +90,7 @@ def test_names_tell_the_story(session_wf, flair):
         "inputnode", "prepare_t1w_wf", "list_transforms", "mask_to_grid", "t1w_to_network_wf",
         "synthesise", "warp_parcellation", "describe_parcellation", "collect_qc", "ds_anat",
         "choose_pib", "quantify_pib_wf", "ds_pib", "choose_pbr28", "quantify_pbr28_wf", "ds_pbr28",
-        "write_report", "align_atlas",
+        "write_report", "align_MNI152NLin6Asym",
     }  # fmt: skip
     if flair:
         expected |= {"flair_input", "prepare_flair_wf", "flair_to_network_wf", "ds_flair"}
@@ -146,10 +148,10 @@ def test_the_parcellation_comes_from_its_own_space(config, unit, space):
     workflow = init_session_wf(unit(), card=tiny_card(space=space), config=config)
     parcellate = workflow.get_node("warp_parcellation")
     elsewhere = space != "MNI152NLin6Asym"
-    assert ("align_atlas" in workflow.list_node_names()) is elsewhere
+    assert ("align_MNI152NLin6Asym" in workflow.list_node_names()) is elsewhere
     assert ("atlas_to_mni" in wires_into(workflow, parcellate)) is elsewhere
     if elsewhere:
-        align = workflow.get_node("align_atlas").inputs
+        align = workflow.get_node("align_MNI152NLin6Asym").inputs
         assert align.space == space
         assert align.cache_dir == str(config.work_dir / "atlas")
 
@@ -341,3 +343,62 @@ def test_measured_pet_alone_has_no_network(session_wf):
     assert set(anat.interface._products) <= wires_into(workflow, anat)
     assert "t1w_norm" not in anat.interface._products
     assert "t1w_mni" in wires_into(workflow, workflow.get_node("write_report"))
+
+
+def schaefer(tmp_path, space, name="Schaefer"):
+    path = tmp_path / f"{name}_{space}.nii.gz"
+    path.touch()
+    return Atlas(path, space, {"atlas": name}, ((1, "LH_Vis"), (7, "RH_Som")), "bids:x:y")
+
+
+@pytest.mark.parametrize("case", [MEASURED_ALONE, {"tracers": ("pib",), "pet": [("pib", "a")]}])
+def test_each_atlas_is_one_job_with_a_table_of_each_pet(session_wf, tmp_path, case):
+    spaces = ("MNI152NLin2009cAsym", "MNI152NLin6Asym")
+    atlases = [schaefer(tmp_path, space, f"S{n}") for n, space in enumerate(spaces)]
+    workflow = session_wf(**case, atlases=atlases)
+    assert loose_wires(workflow) == []
+    for atlas in atlases:
+        tables = [s for s in sinks(workflow) if s.name.startswith(f"ds_{atlas.node_name}_")]
+        assert len(tables) == len(case["tracers"]) + 1
+        for sink in tables:
+            (product,) = sink.interface._products
+            assert sink.inputs.extra[product]["atlas"] == atlas.entities["atlas"]
+            assert wires_into(workflow, sink) == {product}
+        warp = workflow.get_node(f"warp_{atlas.node_name}")
+        elsewhere = atlas.space != "MNI152NLin2009cAsym"
+        assert ("atlas_to_mni" in wires_into(workflow, warp)) is elsewhere
+        assert "gm" in wires_into(workflow, warp)
+    steps = [name for name in workflow.list_node_names() if name.startswith("align_")]
+    assert steps == ["align_MNI152NLin6Asym"], "one for the packaged labels and the atlas"
+
+
+def test_atlases_of_the_other_space_are_led_to_that_of_the_checkpoint(config, unit, tmp_path):
+    atlases = [schaefer(tmp_path, "MNI152NLin2009cAsym", name) for name in ("S1", "S2")]
+    chosen = replace(config, atlas_cut="none")
+    workflow = init_session_wf(
+        replace(unit(), atlases=tuple(atlases)),
+        card=tiny_card(space="MNI152NLin6Asym"),
+        config=chosen,
+    )
+    align = workflow.get_node("align_MNI152NLin2009cAsym").inputs
+    assert (align.atlas_space, align.space) == ("MNI152NLin2009cAsym", "MNI152NLin6Asym")
+    for name in ("warp_S1", "warp_S2"):
+        wires = wires_into(workflow, workflow.get_node(name))
+        assert "atlas_to_mni" in wires
+        assert "gm" not in wires
+
+
+def test_given_labels_take_the_place_of_the_packaged_ones(session_wf, tmp_path):
+    path = tmp_path / "aparc.mgz"
+    path.touch()
+    labels = Labels(path, "fastsurfer", "DKT", "bids:fs:x")
+    workflow = session_wf(labels=labels, pet=[("pib", "a")])
+    step = workflow.get_node("warp_parcellation")
+    assert isinstance(step.interface, AdoptLabels)
+    assert step.inputs.labels == str(path)
+    assert loose_wires(workflow) == []
+    assert workflow.get_node("ds_anat").inputs.extra["dseg"] == {"atlas": "DKT"}
+    assert workflow.get_node("ds_pib").inputs.extra["kinpar"]["atlas"] == "DKT"
+    assert (
+        workflow.get_node("quantify_pib_wf.quantify").inputs.context["voi_source"] == "fastsurfer"
+    )

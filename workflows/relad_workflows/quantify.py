@@ -47,13 +47,15 @@ def init_quantify_wf(
         SUVr maps
     table
         VOI table
+    activity
+        in T1w space, NaN outside the field of view
     ref_mask
         reference region as applied
     suvr_sd_mni
         standard deviation of the samples' SUVr in each voxel; only with spread
     """
     inputs = ["activity", "t1w", "mni_to_t1w", "dseg", "inferior", "numbers"]
-    outputs = ["suvr_t1w", "suvr_mni", "table", "ref_mask"]
+    outputs = ["suvr_t1w", "suvr_mni", "table", "ref_mask", "activity"]
     if with_spread:
         inputs, outputs = [*inputs, "samples"], [*outputs, "suvr_sd_mni"]
     inputnode = Node(IdentityInterface(fields=inputs), name="inputnode")
@@ -77,6 +79,7 @@ def init_quantify_wf(
                                     ("t1w", "t1w"),
                                     ("mni_to_t1w", "xfm")]),
         (warp_activity, quantify, [("out_file", "activity")]),
+        (warp_activity, outputnode, [("out_file", "activity")]),
         (inputnode, quantify, [("activity", "activity_mni"),
                                ("dseg", "dseg"),
                                ("inferior", "inferior"),

@@ -10,7 +10,7 @@ from nipype.pipeline.engine import Node, Workflow
 
 from relad_bids.config import Config
 from relad_bids.data.template import ATLAS_SPACE
-from relad_bids.interfaces.atlas import AdoptLabels, AlignAtlas, WarpParcellation
+from relad_bids.interfaces.atlas import AdoptLabels, WarpParcellation
 from relad_bids.interfaces.describe import CollectQC, DescribeParcellation
 from relad_bids.interfaces.mri import ResampleToGrid
 from relad_bids.interfaces.network import SynthesisePET, network_mem_gb
@@ -26,6 +26,7 @@ from relad_bids.records import (
     session_flags,
     steps_of,
 )
+from relad_workflows.atlas import add_atlas, alignment
 from relad_workflows.measured import add_measured
 from relad_workflows.outputs import (
     ANAT_PRODUCTS,
@@ -35,7 +36,6 @@ from relad_workflows.outputs import (
 )
 from relad_workflows.prepare import (
     IMAGE_MEM_GB,
-    REGISTRATION_MEM_GB,
     init_prepare_flair_wf,
     init_prepare_t1w_wf,
     init_to_network_wf,
@@ -98,7 +98,10 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     if unit.flair:
         _flair(workflow, unit, card, config)
     if card.space != ATLAS_SPACE:
-        _align_atlas(workflow, card, config)
+        align = alignment(workflow, card, config, atlas_space=ATLAS_SPACE)
+        workflow.connect(align, "xfm", workflow.get_node("warp_parcellation"), "atlas_to_mni")
+    for atlas in unit.atlases:
+        add_atlas(workflow, unit, card, config, atlas=atlas)
     return workflow
 
 
@@ -168,19 +171,6 @@ def parcellation_step(unit: Unit) -> WarpParcellation | AdoptLabels:
 def grid_spec(card: Card) -> dict[str, Any]:
     """The network's grid as plain lists, which Nipype can hash."""
     return {"shape": list(card.shape), "affine": [list(row) for row in card.affine]}
-
-
-def _align_atlas(workflow: Workflow, card: Card, config: Config) -> None:
-    """Lead the parcellation from the space it was drawn in to that of the checkpoint first."""
-    align_atlas = Node(
-        AlignAtlas(
-            space=card.space, cache_dir=str(config.work_dir / "atlas"), sloppy=config.sloppy
-        ),
-        name="align_atlas",
-        mem_gb=REGISTRATION_MEM_GB,
-    )
-    warp_parcellation = workflow.get_node("warp_parcellation")
-    workflow.connect(align_atlas, "xfm", warp_parcellation, "atlas_to_mni")
 
 
 def _save_anat(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
