@@ -65,6 +65,8 @@ class Config:
     """Name -> atlas of the user's that is added."""
     atlas_cut: AtlasCut = "gm"
     """What of an added atlas counts: where the T1w has grey matter, or all of it."""
+    suit_atlas: Path | None = None
+    """Lobules of the cerebellum (SUIT), by which its inferior part is drawn."""
     n_samples: int = 1
     """Draws of the network that are averaged into each image."""
     sampling_steps: int | None = None

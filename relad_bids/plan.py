@@ -121,6 +121,8 @@ class Unit:
     """The user's own labels; None where the packaged ones are warped onto the T1w."""
     atlases: tuple[Atlas, ...] = ()
     """More parcellations; each is one job of the session."""
+    suit: Atlas | None = None
+    """Lobules of the cerebellum, by which its inferior part is drawn where the user has them."""
 
     @property
     def label(self) -> str:
@@ -169,9 +171,9 @@ def with_labels(plan: Plan, labels: Mapping[str, Labels]) -> Plan:
     return replace(plan, units=tuple(units))
 
 
-def with_atlases(plan: Plan, atlases: Sequence[Atlas]) -> Plan:
+def with_atlases(plan: Plan, atlases: Sequence[Atlas], suit: Atlas | None = None) -> Plan:
     """Give every session the atlases that the user adds."""
-    units = (replace(unit, atlases=tuple(atlases)) for unit in plan.units)
+    units = (replace(unit, atlases=tuple(atlases), suit=suit) for unit in plan.units)
     return replace(plan, units=tuple(units))
 
 

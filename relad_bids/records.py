@@ -18,7 +18,7 @@ from relad_bids.core.samples import has_spread
 from relad_bids.model.card import Card
 from relad_bids.plan import Unit
 from relad_bids.tables import tracers
-from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
+from relad_bids.vois import PSEUDO_REFERENCE, reference_method, reference_of_tracer
 
 
 def resolution_label(card: Card) -> str:
@@ -74,6 +74,12 @@ def voi_columns(unit: Unit) -> dict[str, str]:
     return {**atlas_of(unit), "voi_source": source, "voi_space": "T1w"}
 
 
+def ref_columns(unit: Unit, tracer: str, config: Config) -> dict[str, str]:
+    """How the reference region of a tracer is drawn in a session."""
+    region = reference_of_tracer(tracer, config.reference)
+    return {"ref_method": reference_method(region, suit=unit.suit is not None)}
+
+
 def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
     """Columns of the QC row that the plan already knows."""
     return {
@@ -126,6 +132,7 @@ def pet_context(unit: Unit, tracer: str, card: Card, config: Config) -> dict[str
         "n_samples": config.n_samples,
         "seed": unit.seed(config.seed, tracer),
         **voi_columns(unit),
+        **ref_columns(unit, tracer, config),
         "unit": UNITS[card.pet_contract],
         "pvc": "none",
         "software_version": __version__,

@@ -12,7 +12,14 @@ from relad_bids.config import Config
 from relad_bids.core.columns import MEASURED_STATEMENT, dictionary
 from relad_bids.model.card import Card
 from relad_bids.plan import Measured, Unit
-from relad_bids.records import atlas_of, inside, resolution_label, resolution_text, voi_columns
+from relad_bids.records import (
+    atlas_of,
+    inside,
+    ref_columns,
+    resolution_label,
+    resolution_text,
+    voi_columns,
+)
 from relad_bids.tables import tracers
 from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
 
@@ -22,7 +29,7 @@ PRODUCTS = (
 """Named by the session of the PET, which may be another one than that of its MRI."""
 
 
-def measured_context(pet: Measured, unit: Unit) -> dict[str, Any]:
+def measured_context(pet: Measured, unit: Unit, config: Config) -> dict[str, Any]:
     """Columns of a VOI table with one value for all its rows."""
     return {
         "participant_id": f"sub-{pet.subject}",
@@ -32,6 +39,7 @@ def measured_context(pet: Measured, unit: Unit) -> dict[str, Any]:
         "trc_label": pet.entities["trc"],
         "source": "real",
         **voi_columns(unit),
+        **ref_columns(unit, pet.tracer, config),
         "unit": pet.reading.unit,
         "pvc": "none",
         **pet.reading.columns,

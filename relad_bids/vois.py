@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relad_bids.core.regions import VOI, Hemisphere, by_hemisphere
+from relad_bids.core.regions import VOI, Hemisphere, by_hemisphere, eroded_white
+from relad_bids.core.suit import REF_METHOD
 from relad_bids.errors import UsageError
 from relad_bids.tables import label_names, tracers, voi_sets
 
 GEOMETRIC = "cerebellum-inferior-gm"
-"""The one reference region that labels alone do not give."""
+"""Drawn by a plane, or by the lobules of SUIT where the user has them."""
+
+ERODED = "wm-eroded"
+COMPOSITE = "composite"
+COMPOSITE_PARTS = (ERODED, "brainstem", "cerebellum-whole")
+"""White matter, brain stem and cerebellum count alike (ADNI's COMPOSITE_REF)."""
+
+_RULED = {GEOMETRIC: (8, 47), ERODED: (2, 41, 77)}
+"""Regions that a rule cuts from these labels."""
 
 PSEUDO_REFERENCE = frozenset({"tspo"})
 """Targets that no region is free of (pet-quantification 0.5, 1.6): the ratio is a pattern."""
@@ -75,7 +84,9 @@ def _side(hemi: str) -> Hemisphere:
 def reference_regions() -> Mapping[str, tuple[int, ...]]:
     """Reference regions that can be drawn from labels: name -> label numbers."""
     found = {v.voi: v.labels for v in voi_sets(("ref",)) if v.kind == "labels"}
-    return {**found, GEOMETRIC: (8, 47)}
+    parts = {**_RULED, **found, "brainstem": (16,)}
+    composite = tuple(number for part in COMPOSITE_PARTS for number in parts[part])
+    return {**found, **_RULED, COMPOSITE: composite}
 
 
 def reference_of_tracer(tracer: str, chosen: Mapping[str, str]) -> str:
@@ -101,7 +112,11 @@ def reference_of_tracer(tracer: str, chosen: Mapping[str, str]) -> str:
 
 
 def reference_mask(
-    name: str, labels: NDArray[np.integer], inferior: NDArray[np.bool_]
+    name: str,
+    labels: NDArray[np.integer],
+    inferior: NDArray[np.bool_],
+    *,
+    voxel_mm: Sequence[float],
 ) -> NDArray[np.bool_]:
     """Draw a reference region in the space of ``labels``.
 
@@ -112,12 +127,56 @@ def reference_mask(
     labels : (I, J, K) int
         Parcellation, cut by tissue.
     inferior : (I, J, K) bool
-        Geometric inferior cerebellum on the same grid.
+        Inferior cerebellum on the same grid.
+    voxel_mm
+        Size of a voxel along each axis.
     """
-    region = np.isin(labels, reference_regions()[name])
-    return region & inferior if name == GEOMETRIC else region
+    return np.logical_or.reduce(reference_parts(name, labels, inferior, voxel_mm=voxel_mm))
 
 
-def reference_method(name: str) -> str:
+def reference_parts(
+    name: str,
+    labels: NDArray[np.integer],
+    inferior: NDArray[np.bool_],
+    *,
+    voxel_mm: Sequence[float],
+) -> list[NDArray[np.bool_]]:
+    """Masks whose means are averaged into the denominator: one, but for the composite."""
+    if name == COMPOSITE:
+        return [
+            part
+            for one in COMPOSITE_PARTS
+            for part in reference_parts(one, labels, inferior, voxel_mm=voxel_mm)
+        ]
+    region = np.isin(labels, (16,) if name == "brainstem" else reference_regions()[name])
+    if name == ERODED:
+        return [eroded_white(region, voxel_mm=voxel_mm)]
+    return [region & inferior if name == GEOMETRIC else region]
+
+
+def ruled_regions(
+    labels: NDArray[np.integer], inferior: NDArray[np.bool_], *, voxel_mm: Sequence[float]
+) -> tuple[NDArray[np.int32], tuple[VOI, ...]]:
+    """Regions that a rule cuts from labels, as VOIs: inferior cerebellum and eroded white matter.
+
+    Returns
+    -------
+    An image (I, J, K) of numbers that stand for the regions, for no two of them overlap, and
+    their VOIs with these numbers; :func:`ruled_labels` gives the labels they were cut from.
+    """
+    drawn = np.zeros(labels.shape, dtype=np.int32)
+    for number, name in enumerate(_RULED, start=1):
+        drawn[reference_mask(name, labels, inferior, voxel_mm=voxel_mm)] = number
+    return drawn, tuple(VOI("ref", name, (n,)) for n, name in enumerate(_RULED, start=1))
+
+
+def ruled_labels(name: str) -> str:
+    """Labels that a region was cut from, as the column ``labels`` has them."""
+    return ",".join(map(str, _RULED[name]))
+
+
+def reference_method(name: str, *, suit: bool = False) -> str:
     """How the region was drawn, for the column ``ref_method``."""
-    return "geometric" if name == GEOMETRIC else "labels"
+    if name == GEOMETRIC:
+        return REF_METHOD if suit else "geometric"
+    return {ERODED: "eroded", COMPOSITE: "mean-of-parts"}.get(name, "labels")

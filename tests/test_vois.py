@@ -5,11 +5,15 @@ from relad_bids.errors import UsageError
 from relad_bids.tables import label_names, tracers, voi_sets
 from relad_bids.vois import (
     GEOMETRIC,
+    atlas_vois,
     quantified_vois,
     reference_mask,
     reference_method,
     reference_of_tracer,
+    reference_parts,
     reference_regions,
+    ruled_labels,
+    ruled_regions,
 )
 
 
@@ -132,10 +136,58 @@ def labels():
 def test_reference_masks(labels, name, inside):
     """The plane leaves label 8 and the brain stem; only the geometric region asks it."""
     below = np.isin(labels, [8, 16])
-    mask = reference_mask(name, labels, below)
+    mask = reference_mask(name, labels, below, voxel_mm=(1, 1, 1))
     assert sorted(labels[mask]) == inside
 
 
 def test_how_the_region_was_drawn_is_said():
     assert reference_method(GEOMETRIC) == "geometric"
-    assert reference_method("cerebellum-gm") == "labels"
+    assert reference_method(GEOMETRIC, suit=True) == "suit"
+    assert reference_method("cerebellum-gm", suit=True) == "labels"
+    assert reference_method("wm-eroded") == "eroded"
+    assert reference_method("composite") == "mean-of-parts"
+
+
+@pytest.fixture
+def thick():
+    """White matter 24 mm thick beside brain stem and cerebellum, voxels of 2 mm."""
+    found = np.zeros((14, 12, 13), int)
+    found[:12], found[12:, :6, :6], found[12:, 6:, :6], found[12:, :, 6:] = 2, 16, 7, 47
+    return found
+
+
+def test_the_composite_is_a_mean_of_three(thick):
+    below = np.zeros(thick.shape, bool)
+    parts = reference_parts("composite", thick, below, voxel_mm=(2, 2, 2))
+    assert [sorted(set(thick[part].tolist())) for part in parts] == [[2], [16], [7, 47]]
+    assert 0 < parts[0].sum() < (thick == 2).sum()
+    whole = reference_mask("composite", thick, below, voxel_mm=(2, 2, 2))
+    np.testing.assert_array_equal(whole, np.logical_or.reduce(parts))
+
+
+def test_regions_that_a_rule_cuts_have_rows(thick):
+    below = np.zeros(thick.shape, bool)
+    below[:, :, 8:] = True
+    drawn, vois = ruled_regions(thick, below, voxel_mm=(2, 2, 2))
+    assert [voi.name for voi in vois] == [GEOMETRIC, "wm-eroded"]
+    for voi in vois:
+        mask = reference_mask(voi.name, thick, below, voxel_mm=(2, 2, 2))
+        np.testing.assert_array_equal(drawn == voi.labels[0], mask)
+    assert [ruled_labels(voi.name) for voi in vois] == ["8,47", "2,41,77"]
+
+
+@pytest.mark.parametrize("region", ["wm-eroded", "composite"])
+def test_longitudinal_references_can_be_chosen(region):
+    assert reference_of_tracer("florbetapir", {"florbetapir": region}) == region
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("7Networks_LH_Vis_1", "L"), ("RH_Som", "R"), ("Left-Hippocampus", "L"),
+        ("ctx-rh-insula", "R"), ("Right_VI", "R"), ("l_thalamus", "L"), ("Vermis_VI", "B"),
+        ("Lingual", "B"), ("Brain-Stem", "B"), ("Striatum R", "R"), ("12", "B"),
+    ],
+)  # fmt: skip
+def test_the_side_of_a_region_is_read_from_its_name(name, side):
+    assert [voi.hemi for voi in atlas_vois([(1, name)])] == [side]

@@ -12,12 +12,15 @@ import pandas as pd
 
 from relad_bids.bids.label_images import read_label_image
 from relad_bids.bids.outputs import ATLAS
+from relad_bids.core.suit import SUIT_KEEP
 from relad_bids.data.template import SPACES
 from relad_bids.errors import DataError, InputError, UsageError
 from relad_bids.plan import Atlas
 
 INDEX, NAME = ("index", "ROI Label"), ("name", "ROI Name")
 """Columns of a label table: those of BIDS, and those of the Schaefer atlas as it is given away."""
+
+N_LOBULES = max(SUIT_KEEP)
 
 _TOLD_APART = ("atlas", "seg", "scale", "desc")
 """Entities by which parcellations of one dataset differ."""
@@ -57,6 +60,39 @@ def find_atlases(
             )
         taken.add(atlas.label)
     return tuple(found)
+
+
+def find_suit(path: Path | None, atlases: Sequence[Atlas], *, space: str) -> Atlas | None:
+    """Read the lobules of SUIT: the user's image, or the added atlas that is called ``suit``.
+
+    Raises
+    ------
+    InputError, UsageError, DataError
+        As in :func:`find_atlases`; the numbers are not those of SUIT.
+    """
+    named = [atlas for atlas in atlases if atlas.entities["atlas"].lower() == "suit"]
+    if path is None and not named:
+        return None
+    found = named[0] if path is None else _plain_atlas("suit", path, space)
+    numbers = {int(number) for number in np.unique(read_label_image(found.path)[0])} - {0}
+    if not numbers or not numbers <= set(range(1, N_LOBULES + 1)):
+        raise DataError(
+            f"{found.path} holds the labels {_some(numbers)}, needed are those of the SUIT atlas, "
+            f"1 to {N_LOBULES}. Give its maximum-probability image to --suit-atlas."
+        )
+    return found
+
+
+def _plain_atlas(name: str, path: Path, space: str) -> Atlas:
+    """An atlas whose names nobody asks for."""
+    images = sorted(path.rglob("*_dseg.nii*")) if path.is_dir() else [path]
+    if not images or not path.exists():
+        raise InputError(
+            f"the atlas {name} was looked for at {path}, and no *_dseg.nii.gz is there. Check the "
+            "path (in a container: is it mounted?)."
+        )
+    image = _nearest(images, space)
+    return Atlas(image, space_of(image), {"atlas": name}, (), f"bids:{name}:{image.name}")
 
 
 def _of_dataset(name: str, path: Path, space: str) -> Iterator[Atlas]:
@@ -141,7 +177,7 @@ def _space_told(path: Path) -> str:
 
 
 def regions_of(path: Path, root: Path) -> tuple[tuple[int, str], ...]:
-    """Numbers and names of an atlas, by number; a number without name is called by itself.
+    """Numbers of the image and their names; a number without name is called by itself.
 
     Raises
     ------
@@ -158,7 +194,7 @@ def regions_of(path: Path, root: Path) -> tuple[tuple[int, str], ...]:
             f"{path} holds the labels {_some(numbers)}, its table {table} names {_some(names)}: "
             "none is in both. Give the table of this image."
         )
-    return tuple((n, names.get(n, str(n))) for n in sorted(numbers | names.keys()))
+    return tuple((n, names.get(n, str(n))) for n in sorted(numbers))
 
 
 def _table_of(path: Path, root: Path) -> Path:

@@ -42,7 +42,9 @@ def build_parser() -> ArgumentParser:
     _selection(parser.add_argument_group("which images"))
     _synthesis(parser.add_argument_group("synthesis and quantification"))
     _measured(parser.add_argument_group("measured PET"))
-    _labels(parser.add_argument_group("labels"))
+    labels = parser.add_argument_group("labels")
+    _labels(labels)
+    _suit(labels)
     _resources(parser.add_argument_group("resources"))
     _running(parser.add_argument_group("running"))
     return parser
@@ -159,6 +161,15 @@ def _labels(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--atlas-cut", choices=["gm", "none"], default="gm",
         help="what of these atlases counts: where the T1w has grey matter (default), or all",
+    )  # fmt: skip
+
+
+def _suit(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--suit-atlas", type=Path, metavar="PATH",
+        help="SUIT's cerebellar lobules (34 labels, space- in the name): inferior cerebellar grey "
+        "matter is drawn by them, as UCSF does, not by a plane; --atlas-dataset suit=PATH does "
+        "that, too",
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from platform import platform, python_version
 
 from relad_bids import __version__
-from relad_bids.bids.atlases import find_atlases
+from relad_bids.bids.atlases import find_atlases, find_suit
 from relad_bids.bids.dataset import write_atlas_description, write_root_files
 from relad_bids.bids.images import require_readable
 from relad_bids.bids.inputs import Dataset, find_scans
@@ -115,7 +115,8 @@ def _measured(dataset: Dataset, config: Config) -> tuple[tuple[Measured, ...], t
 def _labelled(plan: Plan, card: Card, config: Config) -> Plan:
     """Add the user's atlases, and take the user's parcellations where there are any."""
     atlases = find_atlases(config.atlas_datasets, config.atlases, space=card.space)
-    plan = with_atlases(plan, atlases)
+    suit = find_suit(config.suit_atlas, atlases, space=card.space)
+    plan = with_atlases(plan, atlases, suit)
     if not (config.fs_subjects_dir or config.derivatives):
         return plan
     found, lacking = find_labels(

@@ -56,6 +56,7 @@ def config_of(args: Namespace) -> Config:
         atlases=tuple(args.atlases),
         atlas_datasets=dict(_named(text, "--atlas-dataset") for text in args.atlas_dataset),
         atlas_cut=args.atlas_cut,
+        suit_atlas=args.suit_atlas.absolute() if args.suit_atlas else None,
         n_samples=args.n_samples,
         sampling_steps=args.sampling_steps,
         min_coverage=args.min_coverage,

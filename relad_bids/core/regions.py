@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relad_bids.core.grid import Grid
+from relad_bids.core.resolution import point_spread
 from relad_bids.errors import DataError
 
 Hemisphere = Literal["L", "R", "B"]
@@ -82,6 +83,18 @@ def inferior_cerebellum(
     mask = np.zeros(labels.shape, dtype=bool)
     mask[tuple(index[keep].T)] = True
     return mask
+
+
+ERODED_FWHM_MM = 8.0
+ERODED_ABOVE = 0.7
+"""White matter that stays above 0.7 when its mask is smoothed by 8 mm lies out of reach of the
+cortex (pipeline code of UCSF and ADNI, ``save_mask_eroded_subcortwm``)."""
+
+
+def eroded_white(white: NDArray[np.bool_], *, voxel_mm: Sequence[float]) -> NDArray[np.bool_]:
+    """Keep of a white matter mask (I, J, K) what is far from its border, in mm, not voxels."""
+    smooth = point_spread(ERODED_FWHM_MM, voxel_mm).blur(white.astype(np.float32))
+    return white & (smooth > ERODED_ABOVE)
 
 
 CUT_OF_TISSUE: Mapping[str, Cut] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -90,6 +90,29 @@ def reference_of(
         float(inside.std() / mean),
         inside.size / values.size,
     )
+
+
+def reference_of_parts(
+    activity: NDArray[np.floating],
+    parts: Sequence[NDArray[np.bool_]],
+    *,
+    voxel_volume_mm3: float,
+) -> Reference:
+    """Average an activity image over a region whose parts count alike, whatever their size.
+
+    Parameters
+    ----------
+    activity
+        As in :func:`reference_of`.
+    parts
+        Masks on the same grid; one alone is :func:`reference_of`.
+    """
+    means = [
+        reference_of(activity, part, voxel_volume_mm3=voxel_volume_mm3).mean for part in parts
+    ]
+    pooled = reference_of(activity, np.logical_or.reduce(parts), voxel_volume_mm3=voxel_volume_mm3)
+    mean = float(np.mean(means))
+    return replace(pooled, mean=mean, cov=pooled.cov * pooled.mean / mean)
 
 
 def to_suvr(activity: NDArray[np.floating], reference: Reference) -> NDArray[np.float32]:

@@ -60,11 +60,13 @@ class Regions:
 
     def reference(self, tracer: str) -> NDArray[np.bool_]:
         """The tracer's default reference region (I, J, K) bool."""
-        return reference_mask(reference_of_tracer(tracer, {}), self.labels, self.inferior)
+        return reference_mask(
+            reference_of_tracer(tracer, {}), self.labels, self.inferior, voxel_mm=self.voxel_mm
+        )
 
     @property
     def voxel_mm(self) -> tuple[float, ...]:
-        return tuple(np.linalg.norm(self.grid.affine[:3, :3], axis=0).tolist())
+        return self.grid.voxel_mm
 
     @cached_property
     def _bilateral(self) -> tuple[VOI, ...]:

@@ -22,6 +22,7 @@ from relad_bids.bids.label_images import read_label_image
 from relad_bids.core.grid import Grid
 from relad_bids.core.label_fit import label_fit
 from relad_bids.core.regions import cut_by_tissue, inferior_cerebellum
+from relad_bids.core.suit import suit_inferior_cerebellum
 from relad_bids.data.template import ATLAS_SPACE, template_file
 from relad_bids.files import copy, write_table
 from relad_bids.interfaces.base import (
@@ -83,6 +84,8 @@ class _ParcellationInputSpec(BaseInterfaceInputSpec):
     )
     mask = File(exists=True, desc="brain mask in T1w space; given labels are held against it")
     csf = File(exists=True, mandatory=True, desc="CSF probability in T1w space")
+    suit = File(exists=True, desc="SUIT lobules in template space, to draw the inferior part by")
+    suit_to_mni = File(exists=True, desc="resamples the lobules' space onto MNI")
     gm = File(exists=True, mandatory=True, desc="grey matter probability")
     wm = File(exists=True, mandatory=True, desc="white matter probability")
 
@@ -122,6 +125,8 @@ class WarpParcellation(SimpleInterface):
         cut = cut_by_tissue(numbers, tissue_of, **tissue)
         self._results["dseg"] = save(out_path(runtime, "dseg.nii.gz"), cut, grid)
         self._results["inferior"] = inferior
+        if isdefined(self.inputs.suit):
+            self._results["inferior"] = inferior_by_suit(runtime, self.inputs, cut, grid)
         self._results["numbers"] = packaged_numbers()
         self._results["flags"] = []
         return runtime
@@ -132,6 +137,20 @@ def packaged_numbers() -> list[int]:
     """Labels of the packaged parcellation: the rows of every table, whatever its labels."""
     labels, _ = load_labels(str(template_file("aparcaseg")))
     return [int(n) for n in np.unique(labels) if n > 0]
+
+
+def inferior_by_suit(runtime: Any, given: Any, labels: NDArray[np.int32], grid: Grid) -> str:
+    """Draw the inferior cerebellum by SUIT's lobules, warped onto the labels' grid."""
+    lobules, suit_grid = read_label_image(given.suit)
+    plain = save(out_path(runtime, "suit.nii.gz"), lobules, suit_grid)
+    first = [given.suit_to_mni] if isdefined(given.suit_to_mni) else []
+    warped = resample_file(
+        plain, given.t1w, [given.mni_to_t1w, *first], out_path(runtime, "suit_t1w.nii.gz"),
+        interpolation="nearest",
+    )  # fmt: skip
+    with naming_files(suit=given.suit, t1w=given.t1w):
+        below = suit_inferior_cerebellum(load_labels(warped)[0], labels, voxel_mm=grid.voxel_mm)
+    return save(out_path(runtime, "inferior.nii.gz"), below.astype(np.uint8), grid)
 
 
 class _AdoptLabelsInputSpec(_ParcellationInputSpec):
@@ -159,9 +178,12 @@ class AdoptLabels(SimpleInterface):
         with naming_files(labels=given.labels, t1w=given.t1w):
             fit = label_fit(labels, mask, white)
             fit.require_inside()
-            inferior = self._inferior(labels, grid).astype(np.uint8)
         self._results["dseg"] = save(path, labels, grid)
-        self._results["inferior"] = save(out_path(runtime, "inferior.nii.gz"), inferior, grid)
+        if isdefined(given.suit):
+            self._results["inferior"] = inferior_by_suit(runtime, given, labels, grid)
+        else:
+            below = self._inferior(labels, grid).astype(np.uint8)
+            self._results["inferior"] = save(out_path(runtime, "inferior.nii.gz"), below, grid)
         self._results["numbers"] = packaged_numbers()
         self._results["flags"] = fit.flags()
         return runtime

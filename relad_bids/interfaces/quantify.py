@@ -22,7 +22,7 @@ from relad_bids.core.columns import complete
 from relad_bids.core.grid import Grid
 from relad_bids.core.intervals import with_intervals
 from relad_bids.core.samples import KEYS, Moments, spread_of
-from relad_bids.core.suvr import Reference, reference_of, to_suvr, voi_table
+from relad_bids.core.suvr import Reference, reference_of_parts, to_suvr, voi_table
 from relad_bids.files import read_table, write_table
 from relad_bids.interfaces.base import (
     grid_of_file,
@@ -34,7 +34,13 @@ from relad_bids.interfaces.base import (
 )
 from relad_bids.interfaces.mri import resample_file
 from relad_bids.pet.frames import motion_flags
-from relad_bids.vois import quantified_vois, reference_mask, reference_method
+from relad_bids.vois import (
+    quantified_vois,
+    reference_method,
+    reference_parts,
+    ruled_labels,
+    ruled_regions,
+)
 
 
 class _WarpActivityInputSpec(BaseInterfaceInputSpec):
@@ -167,7 +173,7 @@ class QuantifyPET(SimpleInterface):
         if isdefined(given.suv_factor):
             table = table.assign(suv_mean=given.suv_factor * table["mean"])
         context = {**given.context, **reference.columns(given.ref_region)}
-        context["ref_method"] = reference_method(given.ref_region)
+        context.setdefault("ref_method", reference_method(given.ref_region))
         moved = motion_flags(**given.motion) if isdefined(given.motion) else []
         full = complete(table, context, flags=[*given.flags, *moved, *reference.flags()])
         write_table(out_path(runtime, "voi.tsv"), full)
@@ -197,11 +203,18 @@ def _measured(given: Any, activity: NDArray[np.float32], grid: Grid) -> _Measure
     """Quantify one activity image in T1w space with a step's labels and settings."""
     labels = load_on(grid, given.dseg, ours="activity", theirs="dseg").astype(np.int32)
     inferior = load_on(grid, given.inferior, ours="activity", theirs="inferior") > 0
-    region = reference_mask(given.ref_region, labels, inferior)
+    parts = reference_parts(given.ref_region, labels, inferior, voxel_mm=grid.voxel_mm)
     volume_mm3 = grid.voxel_volume_mm3
-    reference = reference_of(activity, region, voxel_volume_mm3=volume_mm3)
-    table = voi_table(
-        activity, labels, quantified_vois(given.numbers), reference,
-        voxel_volume_mm3=volume_mm3, min_coverage=given.min_coverage,
-    )  # fmt: skip
-    return _Measured(region, reference, table)
+    reference = reference_of_parts(activity, parts, voxel_volume_mm3=volume_mm3)
+    ruled, ruled_vois = ruled_regions(labels, inferior, voxel_mm=grid.voxel_mm)
+    tables = [
+        voi_table(
+            activity, image, vois, reference,
+            voxel_volume_mm3=volume_mm3, min_coverage=given.min_coverage,
+        )
+        for image, vois in ((labels, quantified_vois(given.numbers)), (ruled, ruled_vois))
+    ]  # fmt: skip
+    tables[1]["labels"] = tables[1]["voi"].map(ruled_labels)
+    tables[1]["labels_missing"] = None
+    table = pd.concat(tables, ignore_index=True)
+    return _Measured(np.logical_or.reduce(parts), reference, table)

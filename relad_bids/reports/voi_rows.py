@@ -15,6 +15,9 @@ MISSING = "n/a"
 _PERCENT = "\N{NARROW NO-BREAK SPACE}%"
 _DRAWN = {
     "labels": "drawn from the labels of the parcellation",
+    "suit": "drawn from the lobules of the SUIT atlas",
+    "eroded": "white matter out of reach of the cortex",
+    "mean-of-parts": "eroded white matter, brain stem and cerebellum, each a third",
     "geometric": "drawn below a tilted plane through the cerebellar grey matter",
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from relad_bids.bids.atlases import find_atlases
+from relad_bids.bids.atlases import find_atlases, find_suit
 from relad_bids.errors import DataError, InputError, UsageError
 
 NLIN6, NLIN2009 = "MNI152NLin6Asym", "MNI152NLin2009cAsym"
@@ -189,3 +189,22 @@ def test_a_real_atlas_with_a_table_made_for_it(tmp_path):
     (atlas,) = find({"dk": tmp_path})
     names = dict(atlas.regions)
     assert (names[17], names[2035]) == ("Left-Hippocampus", "ctx-rh-insula")
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_suit_by_its_flag_or_as_an_added_atlas(write, tmp_path, plain):
+    name = f"lob_space-{NLIN6}_dseg.nii.gz"
+    root = write(name, **{f"lob_space-{NLIN6}_dseg_TSV": TABLE})
+    added = () if plain else find({"SUIT": root})
+    suit = find_suit(root / name if plain else None, added, space=NLIN2009)
+    assert (suit.path, suit.space) == (root / name, NLIN6)
+    assert find_suit(None, find({"toy": root}), space=NLIN2009) is None
+
+
+def test_what_is_not_suit_is_refused(write, tmp_path):
+    data = np.full((2, 3, 4), 35, np.int16)
+    nb.Nifti1Image(data, np.eye(4)).to_filename(tmp_path / f"x_space-{NLIN6}.nii.gz")
+    with pytest.raises(DataError, match=r"holds the labels 35, needed are .* 1 to 34"):
+        find_suit(tmp_path / f"x_space-{NLIN6}.nii.gz", (), space=NLIN6)
+    with pytest.raises(InputError, match=r"the atlas suit was looked for at .*none"):
+        find_suit(tmp_path / "none.nii.gz", (), space=NLIN6)

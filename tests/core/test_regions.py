@@ -3,7 +3,13 @@ import pytest
 from toys import centres_mm
 
 from relad_bids.core.grid import Grid
-from relad_bids.core.regions import VOI, by_hemisphere, cut_by_tissue, inferior_cerebellum
+from relad_bids.core.regions import (
+    VOI,
+    by_hemisphere,
+    cut_by_tissue,
+    eroded_white,
+    inferior_cerebellum,
+)
 from relad_bids.errors import DataError
 
 
@@ -107,3 +113,17 @@ def test_cut_of_an_empty_parcellation():
     labels = np.zeros((2, 3, 4), dtype=int)
     ones = np.ones(labels.shape)
     assert not cut_by_tissue(labels, {}, csf=ones, gm=ones, wm=ones).any()
+
+
+@pytest.mark.parametrize("voxel_mm", [(1.0, 1.0, 1.0), (2.0, 1.5, 3.0)])
+def test_eroded_white_matter_keeps_its_distance_in_mm(voxel_mm):
+    """At a flat border a smoothed mask reaches 0.7 where its Gaussian does: 0.524 sigma inside."""
+    shape = tuple(round(60 / size) for size in voxel_mm)
+    depth = (np.arange(shape[0]) * voxel_mm[0])[:, None, None] + np.zeros(shape)
+    white = depth >= 24
+    kept = eroded_white(white, voxel_mm=voxel_mm)
+    sigma_mm = 8 / np.sqrt(8 * np.log(2))
+    # The border lies half a voxel before the first voxel of white matter.
+    distance = depth - (24 - voxel_mm[0] / 2)
+    np.testing.assert_array_equal(kept, white & (distance > 0.5244 * sigma_mm))
+    assert not eroded_white(white & (depth < 27), voxel_mm=voxel_mm).any()

@@ -7,6 +7,7 @@ from relad_bids.core.suvr import (
     SMALL_REFERENCE_MM3,
     Reference,
     reference_of,
+    reference_of_parts,
     to_suvr,
     voi_table,
 )
@@ -247,3 +248,15 @@ def test_flag_of_a_small_voi(n_voxels, voxel_mm3, small):
 def test_rows_keep_the_order_asked_for(activity, labels):
     vois = [VOI("f", name, (n,)) for name, n in (("z", 4), ("a", 1), ("m", 2))]
     assert list(table_of(activity, labels, vois).index) == [("z", "B"), ("a", "B"), ("m", "B")]
+
+
+def test_parts_of_a_region_count_alike_whatever_their_size():
+    activity = np.repeat([1.0, 4.0, 7.0], [100, 200, 600]).reshape(9, 10, 10)
+    parts = [activity == value for value in (1.0, 4.0, 7.0)]
+    found = reference_of_parts(activity, parts, voxel_volume_mm3=2.0)
+    assert found.mean == pytest.approx(4.0)
+    assert found.volume_mm3 == 1800.0
+    assert found.fov_fraction == 1.0
+    assert found.cov == pytest.approx(activity.std() / 4.0)
+    one = reference_of_parts(activity, [activity > 1], voxel_volume_mm3=2.0)
+    assert one == reference_of(activity, activity > 1, voxel_volume_mm3=2.0)

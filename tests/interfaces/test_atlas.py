@@ -117,7 +117,7 @@ def head_labels(xyz_mm):
 
 @pytest.fixture
 def adopt(run_step, make_nifti, tmp_path):
-    def run(name, *, shift_mm=(0, 0, 0), dtype=np.int32):
+    def run(name, *, shift_mm=(0, 0, 0), dtype=np.int32, suit=False):
         where = centres_mm(T1W_SHAPE, T1W)
         truth = head_labels(where)
         maps = {
@@ -134,6 +134,12 @@ def adopt(run_step, make_nifti, tmp_path):
         path = tmp_path / f"{name}.mgz"
         nb.MGHImage(labels, affine).to_filename(path)
         to_t1w = write_transform(tmp_path / f"{name}.txt", (0.0, 0.0, 0.0))
+        if suit:
+            affine = np.array(
+                [[-2.0, 0, 0, 60], [0, 2.0, 0, -100], [0, 0, 2.0, -80], [0, 0, 0, 1]]
+            )
+            lobules = np.where(centres_mm((60, 50, 40), affine)[1] < -60, 10, 3)
+            files["suit"] = make_nifti("lobules.nii.gz", lobules.astype(np.uint8), affine)
         out = run_step(AdoptLabels(labels=str(path), mni_to_t1w=to_t1w, **files), name)
         return truth, out
 
@@ -191,3 +197,14 @@ def test_an_added_atlas_goes_through_both_spaces_in_their_order(
     morph = pd.read_csv(out.morph, sep="\t", index_col="index")
     assert morph["n_voxels"].to_dict() == {n: int((found == n).sum()) for n in (5, 9, 12)}
     assert morph.loc[12, "name"] == "absent"
+
+
+def test_lobules_of_suit_draw_the_inferior_cerebellum(adopt):
+    """Superior lobules in front, inferior ones behind: a plane would cut otherwise."""
+    _, out = adopt("suit", suit=True)
+    below = np.asarray(nb.load(out.inferior).dataobj) > 0
+    cerebellum = np.isin(np.asarray(nb.load(out.dseg).dataobj), (8, 47))
+    y = centres_mm(T1W_SHAPE, T1W)[1]
+    assert not below[~cerebellum].any()
+    clear = cerebellum & (np.abs(y + 60) > 8)
+    np.testing.assert_array_equal(below[clear], y[clear] < -60)

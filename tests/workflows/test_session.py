@@ -402,3 +402,19 @@ def test_given_labels_take_the_place_of_the_packaged_ones(session_wf, tmp_path):
     assert (
         workflow.get_node("quantify_pib_wf.quantify").inputs.context["voi_source"] == "fastsurfer"
     )
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_suit_draws_the_inferior_cerebellum_of_every_pet(config, unit, tmp_path, space):
+    suit = schaefer(tmp_path, "MNI152NLin6Asym", "suit")
+    workflow = init_session_wf(
+        replace(unit(), suit=suit), card=tiny_card(space=space), config=config
+    )
+    step = workflow.get_node("warp_parcellation")
+    assert step.inputs.suit == str(suit.path)
+    assert ("suit_to_mni" in wires_into(workflow, step)) is (space != "MNI152NLin6Asym")
+    told = {
+        tracer: workflow.get_node(f"quantify_{tracer}_wf.quantify").inputs.context["ref_method"]
+        for tracer in TRACERS
+    }
+    assert told == {"flortaucipir": "suit", "pbr28": "labels", "pib": "labels"}

@@ -75,7 +75,9 @@ def _add_measured(
     workflow: Workflow, unit: Unit, card: Card, config: Config, *, atlas: Atlas, pet: Measured
 ) -> None:
     get, name = workflow.get_node, f"measured_{pet.node_name}"
-    quantify = _quantify(atlas, config, name, measured_context(pet, unit), **suv_input(pet))
+    quantify = _quantify(
+        atlas, config, name, measured_context(pet, unit, config), **suv_input(pet)
+    )
     sidecar = measured_sidecars(pet, unit, card, config)["measured_kinpar"]
     ds = _ds_table(atlas, unit, card, config, f"ds_{atlas.node_name}_{name}", "measured_kinpar",
                    label=pet.label, entities=pet.entities, dictionary=sidecar)  # fmt: skip

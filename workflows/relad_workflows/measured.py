@@ -62,7 +62,7 @@ def add_measured(
         QuantifyPET(
             ref_region=reference,
             min_coverage=config.min_coverage,
-            context=measured_context(pet, unit),
+            context=measured_context(pet, unit, config),
             flags=measured_flags(pet),
             **suv_input(pet),
         ),

@@ -100,6 +100,9 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     if card.space != ATLAS_SPACE:
         align = alignment(workflow, card, config, atlas_space=ATLAS_SPACE)
         workflow.connect(align, "xfm", workflow.get_node("warp_parcellation"), "atlas_to_mni")
+    if unit.suit and unit.suit.space != card.space:
+        align = alignment(workflow, card, config, atlas_space=unit.suit.space)
+        workflow.connect(align, "xfm", workflow.get_node("warp_parcellation"), "suit_to_mni")
     for atlas in unit.atlases:
         add_atlas(workflow, unit, card, config, atlas=atlas)
     return workflow
@@ -163,9 +166,10 @@ def _template_space(workflow: Workflow, unit: Unit, card: Card, config: Config) 
 
 def parcellation_step(unit: Unit) -> WarpParcellation | AdoptLabels:
     """The packaged labels warped onto the T1w, or the user's own; both have the same fields."""
+    suit = {"suit": str(unit.suit.path)} if unit.suit else {}
     if unit.labels is None:
-        return WarpParcellation()
-    return AdoptLabels(labels=str(unit.labels.path))
+        return WarpParcellation(**suit)
+    return AdoptLabels(labels=str(unit.labels.path), **suit)
 
 
 def grid_spec(card: Card) -> dict[str, Any]:
