@@ -104,6 +104,7 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "scanrelative_fixed": "frame times counted from the start of the scan were shifted",
             "injection_unstated": "the sidecar gives no injection time; taken as TimeZero",
             "scan_start_given": "the user said when the scan started",
+            "coreg_suspect": "the PET seems to lie elsewhere than the T1w; look at its picture",
             "motion_high": "frames were moved by more than 3 mm or 3 degrees",
             "units_unknown": "the unit of the image is not known; ratios do not need it",
             "nodecay": "the scanner's image was not corrected for decay",

@@ -26,6 +26,21 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
         "Description": "Measured PET that cannot be quantified, relative to the dataset; "
         "semicolons. The log says why"
     },
+    "pet_nmi": {
+        "Description": "Normalised mutual information of each measured PET and the T1w, 1 to 2; "
+        "semicolons, in the order of `pet`"
+    },
+    "pet_nmi_margin": {
+        "Description": "How much less it is at best if the PET is moved by 6 mm or 6 degrees; "
+        "below 0 the PET would lie better there"
+    },
+    "pet_dice": {
+        "Description": "Dice of the brain seen in the PET and the brain mask; uptake of the scalp "
+        "lowers it"
+    },
+    "pet_shift_mm": {"Description": "Distance of the middles of both", "Units": "mm"},
+    "pet_motion_mm": {"Description": "Largest shift of a frame", "Units": "mm"},
+    "pet_motion_deg": {"Description": "Largest rotation of a frame", "Units": "degree"},
     "brain_volume_ml": {"Description": "Volume of the brain mask", "Units": "mL"},
     "mask_method": {"Description": "How the brain was found"},
     "flair_cost": {"Description": "Cost of the FLAIR to T1w registration; lower is better"},

@@ -17,9 +17,11 @@ from nipype.interfaces.base import (
 )
 from numpy.typing import NDArray
 
+from relad_bids.core.coregistration import Coregistration
 from relad_bids.core.qc import qc_row
 from relad_bids.files import write_table
 from relad_bids.interfaces.base import load_labels, out_path
+from relad_bids.pet.frames import motion_flags
 from relad_bids.tables import label_names
 
 
@@ -69,6 +71,8 @@ class _CollectQCInputSpec(BaseInterfaceInputSpec):
     brain = traits.Dict(mandatory=True, desc="facts of ExtractBrain")
     flair = traits.Dict(desc="facts of RegisterFlair")
     flags = traits.List(traits.Str, mandatory=True, desc="flags known before the run")
+    pet_scores = traits.List(traits.Dict, desc="facts of ScorePET of each measured PET")
+    pet_motions = traits.List(traits.Dict, desc="facts of RealignPET of each measured PET")
     label_flags = traits.List(traits.Str, desc="flags of the parcellation")
 
 
@@ -88,9 +92,12 @@ class CollectQC(SimpleInterface):
         flair = self.inputs.flair if isdefined(self.inputs.flair) else {}
         labels = self.inputs.label_flags if isdefined(self.inputs.label_flags) else []
         flags = [*self.inputs.flags, *brain["flags"], *labels]
+        measured, found = self._measured()
+        flags += found
         row = qc_row(
             {
                 **self.inputs.known,
+                **measured,
                 "status": "ok",
                 "flags": ";".join(flags) or "ok",
                 "brain_volume_ml": brain["volume_ml"],
@@ -103,3 +110,22 @@ class CollectQC(SimpleInterface):
         self._results["table"] = str(out_path(runtime, "qc.tsv"))
         self._results["flags"] = flags
         return runtime
+
+    def _measured(self) -> tuple[dict[str, str], list[str]]:
+        """Columns on measured PET, its scans in the order of the column ``pet``; their flags."""
+        given = self.inputs
+        if not isdefined(given.pet_scores):
+            return {}, []
+        scores = [Coregistration.from_facts(facts) for facts in given.pet_scores]
+        flags = [flag for score in scores for flag in score.flags()]
+        flags += [flag for motion in given.pet_motions for flag in motion_flags(**motion)]
+        columns = {
+            "pet_nmi": [score.nmi for score in scores],
+            "pet_nmi_margin": [score.margin for score in scores],
+            "pet_dice": [score.dice for score in scores],
+            "pet_shift_mm": [score.shift_mm for score in scores],
+            "pet_motion_mm": [motion["max_shift_mm"] for motion in given.pet_motions],
+            "pet_motion_deg": [motion["max_rotation_deg"] for motion in given.pet_motions],
+        }
+        texts = {key: ";".join(f"{v:.4g}" for v in values) for key, values in columns.items()}
+        return texts, list(dict.fromkeys(flags))

@@ -18,9 +18,18 @@ from nipype.interfaces.base import (
 )
 from numpy.typing import NDArray
 
-from relad_bids.interfaces.base import grid_from, grid_of_file, load, naming_files, out_path, save
+from relad_bids.core.coregistration import coregistration
+from relad_bids.interfaces.base import (
+    grid_from,
+    grid_of_file,
+    load,
+    load_on,
+    naming_files,
+    out_path,
+    save,
+)
 from relad_bids.interfaces.mri import import_ants, resample_file, rigid_results
-from relad_bids.pet.frames import ReadFrame, weighted_sum
+from relad_bids.pet.frames import ReadFrame, weighted_sum, worst_frame
 
 
 class _RealignPETInputSpec(BaseInterfaceInputSpec):
@@ -32,6 +41,7 @@ class _RealignPETOutputSpec(TraitedSpec):
     out_file = File(exists=True, desc="mean over the window, frames laid on each other, 3-D")
     xfms = traits.List(File(exists=True), desc="ITK transform of each frame that counts")
     facts = traits.Dict(desc="max_shift_mm, max_rotation_deg")
+    trace = traits.Dict(desc="motion of each frame and pictures of it; empty for a lone frame")
 
 
 class RealignPET(SimpleInterface):
@@ -66,6 +76,8 @@ class RealignPET(SimpleInterface):
             "max_shift_mm": float(max(shifts)),
             "max_rotation_deg": float(max(rotations)),
         }
+        many = len(frames.used) > 1
+        self._results["trace"] = frames.trace(xfms, shifts, rotations, mean) if many else {}
         return runtime
 
 
@@ -123,7 +135,29 @@ class _Frames:
         """Weighted sum of the frames as they lie; each of them is checked."""
         with naming_files(in_file=self.path):
             plain = weighted_sum(self.read, self.weights)
-        return save(out_path(self.runtime, "mean.nii.gz"), plain, self.grid)
+        return save(out_path(self.runtime, "unmoved.nii.gz"), plain, self.grid)
+
+    def trace(
+        self,
+        xfms: Sequence[Path],
+        shifts: Sequence[float],
+        rotations: Sequence[float],
+        after: str,
+    ) -> dict[str, Any]:
+        """Motion of each frame, and the one that moved most before and after it was laid back."""
+        place = worst_frame(shifts, rotations)
+        before, moved = (out_path(self.runtime, f"worst_{k}.nii.gz") for k in ("before", "after"))
+        save(before, self.read(self.used[place]).astype(np.float32), self.grid)
+        resample_file(str(before), str(before), [str(xfms[place])], moved, interpolation="linear")
+        return {
+            "frames": [number + 1 for number in self.used],
+            "shift_mm": [float(value) for value in shifts],
+            "rotation_deg": [float(value) for value in rotations],
+            "before": str(out_path(self.runtime, "unmoved.nii.gz")),
+            "after": after,
+            "worst_before": str(before),
+            "worst_after": str(moved),
+        }
 
     def mean(
         self, xfms: Sequence[Path | str], onto: tuple[str, Sequence[str]] | None = None
@@ -158,6 +192,37 @@ class _Frames:
         )
         mean = np.where(np.isnan(total), missing, total).astype(np.float32)
         return save(out_path(self.runtime, "mean.nii.gz"), mean, grid_of_file(reference))
+
+
+class _ScorePETInputSpec(BaseInterfaceInputSpec):
+    pet = File(exists=True, mandatory=True, desc="PET on the T1w, NaN outside the field of view")
+    t1w = File(exists=True, mandatory=True, desc="bias-corrected T1w")
+    mask = File(exists=True, mandatory=True, desc="its brain mask")
+
+
+class _ScorePETOutputSpec(TraitedSpec):
+    facts = traits.Dict(desc="score, as a sidecar says it")
+    flags = traits.List(traits.Str, desc="coreg_suspect, or none")
+
+
+class ScorePET(SimpleInterface):
+    """Say how well a PET lies on its T1w."""
+
+    input_spec = _ScorePETInputSpec
+    output_spec = _ScorePETOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        given = self.inputs
+        pet, grid = load(given.pet)
+        t1w, mask = (
+            load_on(grid, file, ours="pet", theirs=name)
+            for name, file in (("t1w", given.t1w), ("mask", given.mask))
+        )
+        with naming_files(pet=given.pet, t1w=given.t1w):
+            score = coregistration(pet, t1w, mask > 0.5, voxel_mm=grid.voxel_mm)
+        self._results["facts"] = score.facts()
+        self._results["flags"] = score.flags()
+        return runtime
 
 
 class _RegisterPETInputSpec(BaseInterfaceInputSpec):

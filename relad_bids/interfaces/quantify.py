@@ -145,6 +145,7 @@ class _QuantifyPETInputSpec(BaseInterfaceInputSpec):
     spread = File(exists=True, desc="table of MeasureSpread; left out where there is none")
     intervals = traits.Dict(desc="`factors` and `times` of with_intervals; left out if unknown")
     motion = traits.Dict(desc="facts of RealignPET; left out where there are no frames")
+    found_flags = traits.List(traits.Str, desc="flags that earlier steps found; measured PET")
     suv_factor = traits.Float(desc="g/mL per unit of the activity; left out if unknown")
 
 
@@ -175,6 +176,7 @@ class QuantifyPET(SimpleInterface):
         context = {**given.context, **reference.columns(given.ref_region)}
         context.setdefault("ref_method", reference_method(given.ref_region))
         moved = motion_flags(**given.motion) if isdefined(given.motion) else []
+        moved += given.found_flags if isdefined(given.found_flags) else []
         full = complete(table, context, flags=[*given.flags, *moved, *reference.flags()])
         write_table(out_path(runtime, "voi.tsv"), full)
         self._results["table"] = str(out_path(runtime, "voi.tsv"))

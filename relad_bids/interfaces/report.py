@@ -33,6 +33,8 @@ class _WriteReportInputSpec(BaseInterfaceInputSpec):
     tables = traits.List(File(exists=True), mandatory=True)
     ref_masks = traits.List(File(exists=True), mandatory=True)
     flags = traits.List(traits.Str, mandatory=True)
+    scores = traits.List(traits.Dict, desc="facts of ScorePET of each measured PET")
+    traces = traits.List(traits.Dict, desc="trace of RealignPET of each measured PET")
 
 
 class _WriteReportOutputSpec(TraitedSpec):
@@ -52,11 +54,12 @@ class WriteReport(SimpleInterface):
 
         given, facts = self.inputs, dict(self.inputs.facts)
         pets = tuple(
-            PetEntry(suvr_t1w=Path(suvr), table=Path(table), ref_mask=Path(mask), **pet)
-            for pet, suvr, table, mask in zip(
-                facts.pop("pets"), given.suvr_maps, given.tables, given.ref_masks, strict=True
+            PetEntry(suvr_t1w=Path(suvr), table=Path(table), ref_mask=Path(mask), **pet, **more)
+            for pet, suvr, table, mask, more in zip(
+                facts.pop("pets"), given.suvr_maps, given.tables, given.ref_masks,
+                self._found(len(given.tables)), strict=True,
             )
-        )
+        )  # fmt: skip
         used = facts.pop("used")
         used["T1w voxels"] = voxel_text(given.t1w)
         if isdefined(given.flair):
@@ -78,3 +81,18 @@ class WriteReport(SimpleInterface):
         write_session_page(Path(given.out_html), page)
         self._results["out_html"] = given.out_html
         return runtime
+
+    def _found(self, n_pets: int) -> list[dict[str, Any]]:
+        """What was found of each PET; those that were measured are the last of them."""
+        from relad_bids.reports.motion import Motion
+
+        given = self.inputs
+        if not isdefined(given.scores):
+            return [{}] * n_pets
+        measured = []
+        for score, trace in zip(given.scores, given.traces, strict=True):
+            files: dict[str, Any] = {
+                k: Path(v) if isinstance(v, str) else v for k, v in trace.items()
+            }
+            measured.append({"score": score, "motion": Motion(**files) if trace else None})
+        return [{}] * (n_pets - len(measured)) + measured

@@ -22,6 +22,12 @@ def motion_flags(max_shift_mm: float, max_rotation_deg: float) -> list[str]:
     return ["motion_high"] if high else []
 
 
+def worst_frame(shift_mm: Sequence[float], rotation_deg: Sequence[float]) -> int:
+    """Place in the list of the frame that had moved most; 3 mm and 3 degrees weigh the same."""
+    far = np.maximum(np.divide(shift_mm, HIGH_MM), np.divide(rotation_deg, HIGH_DEG))
+    return int(far.argmax())
+
+
 def weighted_sum(read: ReadFrame, weights: Sequence[float]) -> NDArray[np.float32]:
     r"""Add up frames, :math:`\sum_i w_i C_i`; one is held in memory at a time.
 

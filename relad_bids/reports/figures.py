@@ -36,6 +36,9 @@ HEAD_MARGIN_MM = 14.0
 BRAIN_MARGIN_MM = 6.0
 CHECKER_MM = 22.0
 
+ISO_LINES = {0.5: "#ff9f43", 1.0: "#ffd54a"}
+"""Shares of the brain's median uptake along which lines are drawn on the T1w."""
+
 OUTLINE, EDGE, REFERENCE, WARNING = "#ff5d5d", "#ffd54a", "#63f5ff", "#ffb454"
 PET_COLOURS = "inferno"
 """Even in lightness, and readable to the colour-blind."""
@@ -49,7 +52,7 @@ def head_mosaic(mask: Volume) -> Mosaic:
 def mask_figure(t1w: Volume, mask: Volume, mosaic: Mosaic) -> bytes:
     """T1w with the outline of the brain mask."""
     inside = mosaic.draw(mask)
-    sheet = open_sheet(mosaic, _grey(mosaic.draw(t1w), inside > 0.5))
+    sheet = open_sheet(mosaic, grey_of(mosaic.draw(t1w), inside > 0.5))
     outline(sheet, inside, 0.5, OUTLINE)
     return finish(sheet, mosaic, [Key(OUTLINE, "brain mask")])
 
@@ -69,7 +72,7 @@ def registration_figure(t1w: Volume, template: Volume) -> bytes:
     mosaic = Mosaic(box=box, pixel_mm=PIXEL_MM, counts=(7, 7, 6), copies=2)
     inside = mosaic.draw(brain)
     upper, lower = mosaic.draw(t1w, copy=0), mosaic.draw(template, copy=1)
-    grey = np.fmax(_grey(upper, inside > 0.5), _grey(lower, inside > 0.5))
+    grey = np.fmax(grey_of(upper, inside > 0.5), grey_of(lower, inside > 0.5))
     sheet = open_sheet(mosaic, grey)
     outline(sheet, inside, 0.5, OUTLINE)
     _tissue_edges(sheet, mosaic.draw(template, copy=0), inside > 0.5)
@@ -88,9 +91,9 @@ def flair_figure(flair: Volume, t1w: Volume, mask: Volume) -> bytes:
     inside = mosaic.draw(mask)
     brain = inside > 0.5
     anatomy = mosaic.draw(t1w)
-    grey = _grey(mosaic.draw(flair), brain)
+    grey = grey_of(mosaic.draw(flair), brain)
     board = _chessboard(mosaic)
-    sheet = open_sheet(mosaic, np.where(board, _grey(anatomy, brain), grey))
+    sheet = open_sheet(mosaic, np.where(board, grey_of(anatomy, brain), grey))
     upper = rows(mosaic, copy=0)
     outline(sheet, np.where(upper, inside, np.nan), 0.5, OUTLINE)
     _tissue_edges(sheet, np.where(upper, anatomy, np.nan), brain)
@@ -152,6 +155,41 @@ def pet_figure(
     return finish(sheet, mosaic, keys)
 
 
+def coregistration_figure(
+    suvr: Volume, t1w: Volume, mask: Volume, mosaic: Mosaic, *, tracer: str, suvr_max: float
+) -> bytes:
+    """T1w with lines of equal uptake, above the PET with the edges of the T1w.
+
+    Parameters
+    ----------
+    suvr, t1w, mask, tracer, suvr_max
+        As in :func:`pet_figure`; a measured PET.
+    mosaic
+        With two copies.
+    """
+    values, anatomy, inside = mosaic.draw(suvr), mosaic.draw(t1w), mosaic.draw(mask)
+    upper, brain = rows(mosaic, copy=0), mosaic.draw(mask) > 0.5
+    colours = ScalarMappable(norm=Normalize(0.0, suvr_max), cmap=mpl.colormaps[PET_COLOURS])
+    grey = np.repeat(np.nan_to_num(grey_of(anatomy, brain))[..., None], 3, 2)
+    picture = np.where(upper[..., None], grey, colours.to_rgba(np.nan_to_num(values))[..., :3])
+    unknown = tiled(mosaic) & ~upper & np.isnan(values)
+    sheet = open_sheet(mosaic, picture, unknown=unknown)
+    smooth = ndimage.gaussian_filter(np.nan_to_num(values), sigma=1.5)
+    for share, colour in ISO_LINES.items():
+        level = share * float(np.nanmedian(values[brain]))
+        outline(sheet, np.where(upper, smooth, np.nan), level, colour, width=0.8)
+    outline(sheet, np.where(upper, np.nan, inside), 0.5, TEXT, width=0.9)
+    _tissue_edges(sheet, np.where(upper, np.nan, anatomy), brain, colour=REFERENCE)
+    keys = [
+        Key(TEXT, f"measured {tracer}", line=False),
+        *(Key(c, f"{share:g} of the brain's median uptake") for share, c in ISO_LINES.items()),
+        Key(TEXT, "brain mask (from T1w)"),
+        Key(REFERENCE, "grey-white border of the T1w"),
+        Key(TEXT, "upper rows: T1w; lower rows: PET", line=False),
+    ]
+    return finish(sheet, mosaic, keys)
+
+
 def _chessboard(mosaic: Mosaic) -> NDArray[np.bool_]:
     """Squares of the lower rows in which the other image is shown."""
     field_px = round(CHECKER_MM / mosaic.pixel_mm)
@@ -162,7 +200,7 @@ def _chessboard(mosaic: Mosaic) -> NDArray[np.bool_]:
     return found
 
 
-def _grey(values: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.float32]:
+def grey_of(values: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Scale so that the brain fills the greys, with a little left for what is brighter."""
     known = values[brain & np.isfinite(values)]
     if not known.size:
@@ -171,11 +209,13 @@ def _grey(values: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.f
     return np.asarray(np.clip((values - low) / max(1.1 * (high - low), 1e-6), 0, 1))
 
 
-def _tissue_edges(sheet: Sheet, t1w: NDArray[np.float32], brain: NDArray[np.bool_]) -> None:
+def _tissue_edges(
+    sheet: Sheet, t1w: NDArray[np.float32], brain: NDArray[np.bool_], *, colour: str = EDGE
+) -> None:
     """Draw the border of grey and white matter: the upper of two Otsu thresholds."""
     values = t1w[brain & np.isfinite(t1w)]
     if np.unique(values).size < 4:
         return
     level = float(threshold_multiotsu(values, classes=3, nbins=128)[1])
     smooth = ndimage.gaussian_filter(np.where(brain, np.nan_to_num(t1w), 0), sigma=1.2)
-    outline(sheet, np.where(np.isfinite(t1w), smooth, np.nan), level, EDGE, width=0.7)
+    outline(sheet, np.where(np.isfinite(t1w), smooth, np.nan), level, colour, width=0.7)

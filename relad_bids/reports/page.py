@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,8 +14,10 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
 
 from relad_bids.core.columns import MEASURED_STATEMENT, SYNTHETIC_STATEMENT
+from relad_bids.core.coregistration import Coregistration
 from relad_bids.files import read_table, write_text
 from relad_bids.reports import figures
+from relad_bids.reports.motion import Motion, moved_figure, trace_figure
 from relad_bids.reports.slices import Mosaic, Volume, read_volume
 from relad_bids.reports.voi_rows import (
     VOIRow,
@@ -43,6 +45,10 @@ class PetEntry:
     """End of the colour scale and of the bars."""
     ref_mask: Path | None = None
     """Reference region as applied; without it the labels it is drawn from are outlined."""
+    score: Mapping[str, float] | None = None
+    """How well a measured PET lies on the T1w (:class:`Coregistration.facts`)."""
+    motion: Motion | None = None
+    """Of a measured PET with several frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,10 @@ class _PetSection:
     suvr_max: float
     flags: tuple[str, ...]
     rows: tuple[VOIRow, ...]
+    coregistration: str | None
+    score: Coregistration | None
+    trace: str | None
+    moved: str | None
 
 
 def write_session_page(path: Path, page: SessionPage) -> None:
@@ -110,7 +120,7 @@ def write_session_page(path: Path, page: SessionPage) -> None:
         mask_picture=_data_uri(figures.mask_figure(t1w, mask, mosaic)),
         registration_picture=_data_uri(registration),
         flair_picture=_flair_picture(page.flair_t1w, t1w, mask),
-        pets=[_pet_section(entry, labels, mask, mosaic) for entry in page.pets],
+        pets=[_pet_section(entry, labels, t1w, mask, mosaic) for entry in page.pets],
     )
     write_text(path, html)
 
@@ -121,7 +131,9 @@ def _flair_picture(flair: Path | None, t1w: Volume, mask: Volume) -> str | None:
     return _data_uri(figures.flair_figure(read_volume(flair), t1w, mask))
 
 
-def _pet_section(entry: PetEntry, labels: Volume, mask: Volume, mosaic: Mosaic) -> _PetSection:
+def _pet_section(
+    entry: PetEntry, labels: Volume, t1w: Volume, mask: Volume, mosaic: Mosaic
+) -> _PetSection:
     table = read_table(entry.table)
     picture = figures.pet_figure(
         read_volume(entry.suvr_t1w), mask, _reference(entry, labels), mosaic,
@@ -136,7 +148,25 @@ def _pet_section(entry: PetEntry, labels: Volume, mask: Volume, mosaic: Mosaic) 
         suvr_max=entry.suvr_max,
         flags=shared_flags(table),
         rows=main_rows(table, entry.primary_vois, suvr_max=entry.suvr_max),
+        coregistration=_coregistration(entry, t1w, mask, mosaic),
+        score=Coregistration.from_facts(entry.score) if entry.score else None,
+        trace=_drawn(trace_figure, entry),
+        moved=_drawn(moved_figure, entry),
     )
+
+
+def _coregistration(entry: PetEntry, t1w: Volume, mask: Volume, mosaic: Mosaic) -> str | None:
+    if entry.source == "synthetic":
+        return None
+    picture = figures.coregistration_figure(
+        read_volume(entry.suvr_t1w), t1w, mask, replace(mosaic, copies=2),
+        tracer=entry.tracer, suvr_max=entry.suvr_max,
+    )  # fmt: skip
+    return _data_uri(picture)
+
+
+def _drawn(figure: Callable[..., bytes], entry: PetEntry) -> str | None:
+    return _data_uri(figure(entry.motion, tracer=entry.tracer)) if entry.motion else None
 
 
 def _reference(entry: PetEntry, labels: Volume) -> Volume:

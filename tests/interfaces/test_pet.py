@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from toys import centres_mm, oblique
 
 from relad_bids.errors import DataError
-from relad_bids.interfaces.pet import RealignPET, RegisterPET, ResampleFrames
+from relad_bids.interfaces.pet import RealignPET, RegisterPET, ResampleFrames, ScorePET
 from relad_bids.mri.linear import apply_affine, read_affine, write_affine
 
 SHAPE = (14, 17, 12)
@@ -33,6 +33,7 @@ def test_a_lone_frame_stays_where_it_is(run_step, make_nifti, extra):
     np.testing.assert_allclose(made.affine, AFFINE, atol=1e-4)
     assert len(out.xfms) == 1
     assert out.facts == {"max_shift_mm": 0.0, "max_rotation_deg": 0.0}
+    assert out.trace == {}
 
 
 def test_a_broken_frame_is_named_with_its_file(make_nifti, tmp_path):
@@ -77,6 +78,20 @@ def test_a_frame_that_moved_is_laid_on_the_others(run_step, make_nifti):
     assert np.linalg.norm(apart, axis=1).max() < 1.0  # a fifth of a voxel; 8 mm without
     assert 2 < out.facts["max_shift_mm"] < 7
     assert 2 < out.facts["max_rotation_deg"] < 7
+    trace = out.trace
+    assert trace["frames"] == [1, 2, 3]
+    assert max(trace["shift_mm"]) == out.facts["max_shift_mm"]
+    assert np.argmax(trace["rotation_deg"]) == 2
+    # The third frame as it lay, and laid on the mean, where it looks like the others do.
+    before, after, mean = (
+        nb.load(trace[key]).get_fdata() for key in ("worst_before", "worst_after", "after")
+    )
+    np.testing.assert_allclose(before, data[..., 2], atol=1e-4)
+    inner = (slice(8, -8),) * 3
+    apart = [np.abs(one - 3 * mean / 3)[inner].mean() for one in (before, after)]
+    assert apart[1] < 0.7 * apart[0]
+    plain = nb.load(trace["before"]).get_fdata()
+    np.testing.assert_allclose(plain, data.mean(-1), rtol=1e-4, atol=1e-4)
 
 
 def test_frames_are_brought_onto_a_grid_each_by_its_own_way(run_step, make_nifti, tmp_path):
@@ -126,3 +141,18 @@ def test_headers_are_taken_as_they_are_where_that_is_asked_for(run_step, make_ni
         assert found.facts["init"] == "header"
         costs.append(found.facts["cost"])
     assert costs[0] <= costs[1]
+
+
+@pytest.mark.parametrize("shift", [0, 4])
+def test_the_score_is_that_of_the_images(run_step, make_nifti, shift):
+    where = centres_mm(HEAD, PLACE)
+    image = uptake(where)
+    files = {
+        "pet": make_nifti("pet.nii.gz", np.roll(image, shift, 0).astype(np.float32), PLACE),
+        "t1w": make_nifti("t1w.nii.gz", np.sqrt(image).astype(np.float32), PLACE),
+        "mask": make_nifti("mask.nii.gz", (image > 20).astype(np.uint8), PLACE),
+    }
+    out = run_step(ScorePET(**files), f"score{shift}")
+    assert out.flags == (["coreg_suspect"] if shift else [])
+    assert out.facts["CoregistrationNMI"] > 1
+    assert (out.facts["CoregistrationNMIMargin"] > 0) is (shift == 0)

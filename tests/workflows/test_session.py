@@ -212,7 +212,7 @@ def test_measured_pet_joins_at_the_quantification(session_wf):
         targets = {target.name for target in workflow._graph.successors(realign)}
         assert targets == {
             f"register_{name}", f"to_t1w_{name}", f"to_grid_{name}", f"ds_measured_{name}",
-            f"quantify_measured_{name}",
+            f"quantify_measured_{name}", "list_motions", "list_traces",
         }  # fmt: skip
         for step in ("realign", "to_t1w", "to_grid"):
             assert get(f"{step}_{name}").inputs.weights == [0.5, 0.5]
@@ -418,3 +418,23 @@ def test_suit_draws_the_inferior_cerebellum_of_every_pet(config, unit, tmp_path,
         for tracer in TRACERS
     }
     assert told == {"flortaucipir": "suit", "pbr28": "labels", "pib": "labels"}
+
+
+def test_what_is_found_of_measured_pet_is_told_in_the_order_of_the_scans(session_wf):
+    workflow = session_wf(tracers=("pib",), pet=[("mk6240", "b"), ("pib", "a")])
+    for gather, field in (
+        ("list_scores", "facts"),
+        ("list_motions", "facts"),
+        ("list_traces", "trace"),
+    ):
+        edges = workflow._graph.in_edges(workflow.get_node(gather), data=True)
+        found = {data["connect"][0][1]: source.name for source, _, data in edges}
+        assert [found[place].split("_", 1)[1] for place in ("in1", "in2")] == [
+            "ses_b_mk6240",
+            "ses_a_pib",
+        ]
+        assert {data["connect"][0][0] for _, _, data in edges} == {field}
+    assert {"pet_scores", "pet_motions"} <= wires_into(workflow, workflow.get_node("collect_qc"))
+    assert {"scores", "traces"} <= wires_into(workflow, workflow.get_node("write_report"))
+    alone = session_wf(tracers=("pib",))
+    assert "pet_scores" not in wires_into(alone, alone.get_node("collect_qc"))

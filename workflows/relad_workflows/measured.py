@@ -8,7 +8,7 @@ from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from relad_bids.config import Config
-from relad_bids.interfaces.pet import RealignPET, RegisterPET, ResampleFrames
+from relad_bids.interfaces.pet import RealignPET, RegisterPET, ResampleFrames, ScorePET
 from relad_bids.interfaces.quantify import QuantifyPET
 from relad_bids.model.card import Card
 from relad_bids.plan import Measured, Unit
@@ -46,6 +46,7 @@ def add_measured(
         Of the checkpoint, for the map in template space.
     """
     name = pet.node_name
+    place = position - len(unit.tracers) + 1
     reference = reference_of_tracer(pet.tracer, config.reference)
     frames = {"in_file": str(pet.path), "weights": list(pet.reading.weights)}
     realign = Node(RealignPET(**frames), name=f"realign_{name}", mem_gb=IMAGE_MEM_GB)
@@ -58,6 +59,7 @@ def add_measured(
     to_grid = Node(
         ResampleFrames(**frames, grid=grid), name=f"to_grid_{name}", mem_gb=IMAGE_MEM_GB
     )
+    score = Node(ScorePET(), name=f"score_{name}", mem_gb=IMAGE_MEM_GB)
     quantify = Node(
         QuantifyPET(
             ref_region=reference,
@@ -109,6 +111,13 @@ def add_measured(
                                               ("inferior", "inferior"),
                                               ("numbers", "numbers")]),
         (realign, quantify, [("facts", "motion")]),
+        (to_t1w, score, [("out_file", "pet")]),
+        (get("prepare_t1w_wf"), score, [("outputnode.t1w", "t1w"), ("outputnode.mask", "mask")]),
+        (score, quantify, [("flags", "found_flags")]),
+        (score, ds_pet, [("facts", "measured_t1w_facts")]),
+        (score, get("list_scores"), [("facts", f"in{place}")]),
+        (realign, get("list_motions"), [("facts", f"in{place}")]),
+        (realign, get("list_traces"), [("trace", f"in{place}")]),
         (realign, ds_pet, [("out_file", "petref"), ("facts", "petref_facts")]),
         (register, ds_pet, [("xfm", "petref_to_t1w_xfm")]),
         (quantify, ds_pet, [("suvr_mni", "measured_mni"),

@@ -91,6 +91,8 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     (_synthesis if unit.tracers else _template_space)(workflow, unit, card, config)
     for position, tracer in enumerate(unit.tracers):
         add_tracer(workflow, unit, card, config, tracer=tracer, position=position)
+    if unit.measured:
+        _list_measured(workflow, len(unit.measured))
     for position, pet in enumerate(unit.measured, start=len(unit.tracers)):
         add_measured(
             workflow, unit, card, config, pet=pet, position=position, grid=grid_spec(card)
@@ -146,6 +148,18 @@ def _synthesis(workflow: Workflow, unit: Unit, card: Card, config: Config) -> No
                                              ("outputnode.scale", "t1w_norm_facts")]),
     ])
     # fmt: on
+
+
+def _list_measured(workflow: Workflow, n_pets: int) -> None:
+    """Gather what is found of each measured PET for the QC row and the page."""
+    for name, targets in (
+        ("list_scores", ("collect_qc.pet_scores", "write_report.scores")),
+        ("list_motions", ("collect_qc.pet_motions",)),
+        ("list_traces", ("write_report.traces",)),
+    ):
+        gather = Node(Merge(n_pets), name=name, run_without_submitting=True)
+        for node, field in (target.split(".") for target in targets):
+            workflow.connect(gather, "out", workflow.get_node(node), field)
 
 
 def _template_space(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
