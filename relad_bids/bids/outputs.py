@@ -7,6 +7,7 @@ The patterns follow BIDS 1.11 where it speaks, and drafts BEP014 (``xfm``) and B
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,20 @@ GROUP_TABLES: Mapping[str, str] = {
     "measured_kinpar": f"atlas-{ATLAS}_model-SUVR_desc-measured_kinpar.tsv",
 }
 """Product of a session -> the table of all participants."""
+
+
+def group_table(key: str, table: Path) -> str:
+    """Name of the table of all participants that a participant's table goes into.
+
+    One for each parcellation: regions of different atlases share names, not borders.
+
+    >>> group_table("kinpar", Path("sub-1_trc-X_atlas-A_seg-7_model-SUVR_desc-synth_kinpar.tsv"))
+    'atlas-A_seg-7_model-SUVR_desc-synth_kinpar.tsv'
+    """
+    atlas = re.search(r"_(atlas-.+?)_model-", table.name)
+    return GROUP_TABLES[key].replace(f"atlas-{ATLAS}", atlas.group(1) if atlas else "", 1)
+
+
 GROUP_QC = "desc-relad_qc.tsv"
 
 BIDSIGNORE = (

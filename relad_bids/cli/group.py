@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from relad_bids import __version__
-from relad_bids.bids.outputs import GROUP_QC, GROUP_TABLES, PRODUCTS, sidecar_path
+from relad_bids.bids.outputs import GROUP_QC, GROUP_TABLES, PRODUCTS, group_table, sidecar_path
 from relad_bids.bids.selection import read_labels
 from relad_bids.core.columns import SYNTHETIC_STATEMENT, dictionary
 from relad_bids.core.qc import QC_COLUMNS
@@ -32,8 +32,9 @@ def run_group(args: Namespace) -> int:
         )
     require_writable(root)
     for key, tables in found.items():
-        if tables:
-            _write_joined(root, root / GROUP_TABLES[key], tables)
+        for name in dict.fromkeys(group_table(key, table) for table in tables):
+            own = [table for table in tables if group_table(key, table) == name]
+            _write_joined(root, root / name, own)
     _write_qc(root, _find(root, "qc", participants))
     return 0
 

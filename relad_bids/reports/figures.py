@@ -36,8 +36,9 @@ HEAD_MARGIN_MM = 14.0
 BRAIN_MARGIN_MM = 6.0
 CHECKER_MM = 22.0
 
-ISO_LINES = {0.5: "#ff9f43", 1.0: "#ffd54a"}
-"""Shares of the brain's median uptake along which lines are drawn on the T1w."""
+ISO_LINES = {0.5: "#ff9f43", 0.75: "#ffd54a"}
+"""Shares of the brain's median uptake along which lines are drawn on the T1w: around the brain,
+and where cortex gives way to CSF. At the median itself they would follow noise."""
 
 OUTLINE, EDGE, REFERENCE, WARNING = "#ff5d5d", "#ffd54a", "#63f5ff", "#ffb454"
 PET_COLOURS = "inferno"
@@ -181,11 +182,10 @@ def coregistration_figure(
     outline(sheet, np.where(upper, np.nan, inside), 0.5, TEXT, width=0.9)
     _tissue_edges(sheet, np.where(upper, np.nan, anatomy), brain, colour=REFERENCE)
     keys = [
-        Key(TEXT, f"measured {tracer}", line=False),
-        *(Key(c, f"{share:g} of the brain's median uptake") for share, c in ISO_LINES.items()),
-        Key(TEXT, "brain mask (from T1w)"),
-        Key(REFERENCE, "grey-white border of the T1w"),
-        Key(TEXT, "upper rows: T1w; lower rows: PET", line=False),
+        Key(TEXT, f"measured {tracer}; upper rows: T1w; lower rows: PET", line=False),
+        *(Key(c, f"{share:g} of its median") for share, c in ISO_LINES.items()),
+        Key(TEXT, "brain mask"),
+        Key(REFERENCE, "grey-white border"),
     ]
     return finish(sheet, mosaic, keys)
 

@@ -112,7 +112,7 @@ def write_session_page(path: Path, page: SessionPage) -> None:
     labels = read_volume(page.dseg)
     html = _template().render(
         page=page,
-        title="Synthetic PET from MRI" if page.checkpoint else "Measured PET",
+        title=_title(page),
         synthetic_statement=SYNTHETIC_STATEMENT,
         measured_statement=MEASURED_STATEMENT,
         flags=flags_of(page.flags),
@@ -123,6 +123,14 @@ def write_session_page(path: Path, page: SessionPage) -> None:
         pets=[_pet_section(entry, labels, t1w, mask, mosaic) for entry in page.pets],
     )
     write_text(path, html)
+
+
+def _title(page: SessionPage) -> str:
+    measured = any(pet.source == "real" for pet in page.pets)
+    parts = ["synthetic PET from MRI"] if page.checkpoint else []
+    parts += ["measured PET"] if measured or not parts else []
+    text = " and ".join(parts)
+    return text[0].upper() + text[1:]
 
 
 def _flair_picture(flair: Path | None, t1w: Volume, mask: Volume) -> str | None:

@@ -115,3 +115,17 @@ def test_nothing_found(tmp_path, made):
     with pytest.raises(InputError, match=r"looked for in .*out/sub-\*/ and none was found. Run"):
         group(root)
     assert root.exists() is made
+
+
+def test_each_atlas_has_a_table_of_its_own(derivatives):
+    """Regions of two atlases may have one name; in one table they would be one region."""
+    more = "atlas-X_seg-7_model-SUVR_desc-synth_kinpar"
+    folder = derivatives / "sub-010" / "pet"
+    for table in folder.glob(f"*_{TABLE}.tsv"):
+        table.with_name(table.name.replace(TABLE, more)).write_bytes(table.read_bytes())
+    assert group(derivatives) == 0
+    assert len(read_table(derivatives / f"{TABLE}.tsv")) == 12
+    assert len(read_table(derivatives / f"{more}.tsv")) == 4
+    sources = json.loads((derivatives / f"{more}.json").read_text())["Sources"]
+    assert len(sources) == 2
+    assert all("atlas-X_seg-7" in source for source in sources)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from toys import oblique
 
+from relad_bids.core.coregistration import Coregistration
 from relad_bids.core.qc import QC_COLUMNS
 from relad_bids.files import read_table
 from relad_bids.interfaces.describe import CollectQC, DescribeParcellation
@@ -69,3 +70,24 @@ def test_qc_row_with_flair(run_step):
     )
     row = read_table(out.table)
     assert row.loc[0, ["flair_cost", "flair_init"]].tolist() == [-0.25, "header"]
+
+
+def test_qc_row_with_measured_pet(run_step):
+    """A value for each scan, in their order; the flags of all of them once."""
+    scores = [Coregistration(1.2, m, 0.9, 3.25).facts() for m in (0.05, -0.01, -0.02)]
+    motions = [{"max_shift_mm": mm, "max_rotation_deg": 0.5} for mm in (0.0, 3.1, 0.2)]
+    out = run_step(
+        CollectQC(
+            known={},
+            brain={"volume_ml": 1200.0, "method": "template-head", "flags": []},
+            flags=["flair_missing"],
+            label_flags=["labels_suspect"],
+            pet_scores=scores,
+            pet_motions=motions,
+        )
+    )
+    row = read_table(out.table).iloc[0]
+    assert row["pet_nmi_margin"] == "0.05;-0.01;-0.02"
+    assert row["pet_motion_mm"] == "0;3.1;0.2"
+    assert out.flags == ["flair_missing", "labels_suspect", "coreg_suspect", "motion_high"]
+    assert row["flags"] == ";".join(out.flags)

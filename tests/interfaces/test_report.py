@@ -2,9 +2,10 @@ import nibabel as nb
 import numpy as np
 import pandas as pd
 import pytest
-from toys import AFFINE, SHAPE, oblique, tiny_card, tiny_config, tiny_unit
+from toys import AFFINE, SHAPE, oblique, tiny_card, tiny_config, tiny_measured, tiny_unit
 
 from relad_bids.core.columns import complete
+from relad_bids.core.coregistration import Coregistration
 from relad_bids.files import write_table
 from relad_bids.interfaces.report import WriteReport
 from relad_bids.records import report_facts, session_flags
@@ -72,3 +73,35 @@ def test_one_page_that_says_what_was_used(run_step, images, table, tmp_path, fla
     assert ("sub-01_ses-a_FLAIR.nii.gz" in text) is flair
     assert str(tmp_path) not in text
     assert nb.load(images["t1w"]).shape == T1W_SHAPE
+
+
+def test_the_page_of_measured_pet_alone(run_step, images, table, tmp_path, make_nifti):
+    """No word of a network; the score, the picture on the T1w and the motion of the frames."""
+    config = tiny_config(tmp_path)
+    pet = tiny_measured(config, tracer=TRACER)
+    unit = tiny_unit(config, flair=False, tracers=(), measured=[pet])
+    score = Coregistration(1.234, -0.01, 0.9, 2.0).facts()
+    trace = {
+        "frames": [1, 2], "shift_mm": [0.1, 4.0], "rotation_deg": [0.2, 1.0],
+        **dict.fromkeys(("before", "after", "worst_before", "worst_after"), images["t1w"]),
+    }  # fmt: skip
+    given = {
+        "brain_facts": {"volume_ml": 1234.4, "method": "template-head", "flags": []},
+        "tables": [table], "flags": session_flags(unit), **images,
+    }  # fmt: skip
+    facts = report_facts(unit, tiny_card(sha256="ab" * 32), config)
+    for scores, traces in (([score], [trace]), ([score], [{}])):
+        step = WriteReport(
+            out_html=str(tmp_path / "page.html"),
+            facts=facts,
+            scores=scores,
+            traces=traces,
+            **given,
+        )
+        run_step(step, f"page{len(traces[0])}")
+        text = (tmp_path / "page.html").read_text()
+        for words in ("Measured PET", "1.234", "at best be 1.244", "look closely", "2.0 mm apart"):
+            assert words in text
+        for words in ("tiny-1", "A toy, for tests.", "Synthetic"):
+            assert words not in text
+        assert ("Motion between frames" in text) is bool(traces[0])
