@@ -141,8 +141,8 @@ def _resources(group: _ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "--omp-nthreads", type=int, metavar="N",
-        help="CPUs of the network's step; default 1; another number changes the last digits of a "
-        "network that draws",
+        help="CPUs of the network's step, which makes so many tracers at once; default 1; the "
+        "result is the same with any number",
     )  # fmt: skip
     group.add_argument(
         "--mem", "--mem-mb", "--mem_mb", metavar="MB", help="plain number: MB; 8G is allowed"

@@ -64,6 +64,7 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         n_transforms=1,
         name="t1w_to_network_wf",
     )
+    at_once = min(config.omp_nthreads, len(unit.tracers))
     synthesise = Node(
         SynthesisePET(
             model_dir=str(config.model_dir),
@@ -73,11 +74,11 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
             n_samples=config.n_samples,
             steps=steps_of(card, config),
             device=config.device,
-            num_threads=config.omp_nthreads,
+            num_threads=at_once,
         ),
         name="synthesise",
-        mem_gb=network_mem_gb(card.shape),
-        n_procs=config.omp_nthreads,
+        mem_gb=network_mem_gb(card.shape, at_once=at_once),
+        n_procs=at_once,
     )
     warp_parcellation = Node(WarpParcellation(), name="warp_parcellation", mem_gb=IMAGE_MEM_GB)
     collect_qc = Node(
