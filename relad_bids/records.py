@@ -17,6 +17,7 @@ from relad_bids.core.intervals import LEVEL
 from relad_bids.core.samples import has_spread
 from relad_bids.model.card import Card
 from relad_bids.plan import Unit
+from relad_bids.records_secondary import synthetic_pvc, table_facts, training_fwhm
 from relad_bids.tables import tracers
 from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
 
@@ -105,6 +106,7 @@ def pet_context(unit: Unit, tracer: str, card: Card, config: Config) -> dict[str
         "voi_space": "T1w",
         "unit": UNITS[card.pet_contract],
         "pvc": "none",
+        "fwhm_mm": training_fwhm(card),
         "software_version": __version__,
         "statement": statement(card),
     }
@@ -170,7 +172,9 @@ class Sidecars:
             seed=unit.seed(self.config.seed, tracer),
             device=self.config.device,
         )
-        table = dictionary(statement=statement(self.card), Sources=sources, **_table_facts(facts))
+        beside = table_facts(tracer, synthetic_pvc(self.card, self.config), self.config)
+        told = {**_table_facts(facts), **beside}
+        table = dictionary(statement=statement(self.card), Sources=sources, **told)
         return {
             "suvr_mni": self._one("suvr_mni", sources, **facts),
             "suvr_t1w": self._one("suvr_t1w", sources, **facts, **_T1W_SPACE),

@@ -10,6 +10,7 @@ from relad_bids.vois import (
     reference_method,
     reference_of_tracer,
     reference_regions,
+    second_references,
 )
 
 
@@ -139,3 +140,17 @@ def test_reference_masks(labels, name, inside):
 def test_how_the_region_was_drawn_is_said():
     assert reference_method(GEOMETRIC) == "geometric"
     assert reference_method("cerebellum-gm") == "labels"
+
+
+@pytest.mark.parametrize(
+    ("tracer", "chosen", "others"),
+    [
+        ("pbr28", {}, ("global-brain",)),
+        ("tspo-undeclared", {}, ("global-brain",)),
+        ("pbr28", {"pbr28": "occipital"}, ("cerebellum-gm", "global-brain")),
+        ("flortaucipir", {}, ()),
+        ("pib", {}, ()),
+    ],
+)
+def test_both_ratios_where_no_region_is_free_of_the_target(tracer, chosen, others):
+    assert second_references(tracer, chosen) == others

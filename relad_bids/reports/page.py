@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
 
 from relad_bids.core.columns import SYNTHETIC_STATEMENT
+from relad_bids.core.rows import primary_rows
 from relad_bids.files import read_table, write_text
 from relad_bids.reports import figures
 from relad_bids.reports.slices import Mosaic, Volume, read_volume
@@ -119,7 +120,7 @@ def _flair_picture(flair: Path | None, t1w: Volume, mask: Volume) -> str | None:
 
 
 def _pet_section(entry: PetEntry, labels: Volume, mask: Volume, mosaic: Mosaic) -> _PetSection:
-    table = read_table(entry.table)
+    table = primary_rows(read_table(entry.table))
     picture = figures.pet_figure(
         read_volume(entry.suvr_t1w), mask, _reference(entry, labels), mosaic,
         tracer=entry.tracer, suvr_max=entry.suvr_max, reference_name=_reference_name(entry),

@@ -108,6 +108,8 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     # fmt: on
     _save_anat(workflow, unit, card, config)
     _report(workflow, unit, card, config)
+    if card.space != ATLAS_SPACE:
+        _align_atlas(workflow, card, config)
     for position, tracer in enumerate(unit.tracers):
         add_tracer(workflow, unit, card, config, tracer=tracer, position=position)
     for position, pet in enumerate(unit.measured, start=len(unit.tracers)):
@@ -116,8 +118,6 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         )
     if unit.flair:
         _flair(workflow, unit, card, config)
-    if card.space != ATLAS_SPACE:
-        _align_atlas(workflow, card, config)
     return workflow
 
 
