@@ -36,7 +36,10 @@ def test_a_phantom_is_read_and_corrected_to_its_truth(known):
 
 
 def test_blur_takes_what_the_table_says(known):
-    """Cortex of another anatomy with like uptake: within 5 points of -14 to -22 %."""
+    """Cortex of another anatomy with like uptake, measured within 3.3 points of -14 to -22 %.
+
+    The hippocampus is left out: its loss has the other sign (benchmarks/RESULTS.md).
+    """
     cortex = known.blur_bias().query("region != 'hippocampus'")
     assert (cortex["bias %"] - cortex["told %"]).abs().max() < 5
 
