@@ -21,6 +21,7 @@ from common import relad_bids
 
 from relad_bids.cli.settings import BUNDLED
 from relad_bids.core.agreement import concordance
+from relad_bids.core.rows import primary_rows
 from relad_bids.model.checkpoint import load_checkpoint, save_checkpoint
 from relad_bids.tables import tracers
 
@@ -73,7 +74,7 @@ def report(tables: dict[str, pd.DataFrame], truth: pd.DataFrame) -> None:
     keys = ["participant_id", "tracer", "family", "voi"]
     rows = []
     for name, table in tables.items():
-        chosen = table.query("hemi == 'B' and family in @FAMILIES")
+        chosen = primary_rows(table).query("hemi == 'B' and family in @FAMILIES")
         both = chosen.merge(truth, on=keys, suffixes=("", "_truth"))
         for tracer, group in both.groupby("tracer"):
             rows += [

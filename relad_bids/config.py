@@ -17,6 +17,7 @@ Device = Literal["auto", "cpu", "cuda"]
 RealPET = Literal["auto", "ignore", "require"]
 AtlasCut = Literal["gm", "none"]
 PET2Anat = Literal["auto", "identity"]
+PVC = Literal["none", "gtm", "rbv", "mg", "iy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,17 @@ class Config:
     """What of an added atlas counts: where the T1w has grey matter, or all of it."""
     suit_atlas: Path | None = None
     """Lobules of the cerebellum (SUIT), by which its inferior part is drawn."""
+    pet_fwhm: float | None = None
+    """mm to which measured PET is smoothed; None leaves it as it is."""
+    pet_psf_tsv: Path | None = None
+    """Table of the native resolution of measured PET."""
+    pvc: PVC = "none"
+    """Partial volume correction of further rows; the uncorrected ones are always there."""
+    pvc_fwhm: float | None = None
+    """mm, assumed of measured PET; None takes what is known of each scan."""
+    centiloid_dir: Path | None = None
+    centaur_dir: Path | None = None
+    """Folders of the masks of both scales."""
     n_samples: int = 1
     """Draws of the network that are averaged into each image."""
     sampling_steps: int | None = None
@@ -91,6 +103,7 @@ class Config:
                 ("real_pet", self.real_pet, RealPET),
                 ("pet2anat", self.pet2anat, PET2Anat),
                 ("atlas_cut", self.atlas_cut, AtlasCut),
+                ("pvc", self.pvc, PVC),
             )
             if value not in get_args(kind)
         ]
@@ -104,6 +117,7 @@ class Config:
             for name, start in self.pet_scan_starts.items()
             if not 0 <= start < math.inf
         ]
+        found += self._widths()
         if not 0 <= self.min_coverage <= 1:
             found.append(f"min_coverage {self.min_coverage} is not in [0, 1]")
         counts = ("n_samples", "sampling_steps", "nprocs", "omp_nthreads", "mem_mb")
@@ -112,6 +126,22 @@ class Config:
             for name in counts
             if (value := getattr(self, name)) is not None and value < 1
         ]
+        return found
+
+    def _widths(self) -> list[str]:
+        """What is wrong with the resolutions asked for."""
+        found = [
+            f"{name} {value:g} is no width of a point spread in mm (above 0, at most 20)"
+            for name, value in (("pet_fwhm", self.pet_fwhm), ("pvc_fwhm", self.pvc_fwhm))
+            if value is not None and not 0 < value <= 20
+        ]
+        if self.pvc_fwhm is not None and self.pvc == "none":
+            found.append("pvc_fwhm is given and pvc is none: say which correction")
+        if self.pvc_fwhm and self.pet_fwhm and self.pvc_fwhm != self.pet_fwhm:
+            found.append(
+                f"pvc_fwhm {self.pvc_fwhm:g} differs from pet_fwhm {self.pet_fwhm:g}, to which "
+                "the images are smoothed before: leave pvc_fwhm out"
+            )
         return found
 
     def checked(self) -> Config:

@@ -15,6 +15,7 @@ from pathlib import Path
 from relad_bids.config import MissingFlair
 from relad_bids.errors import InputError, ReladError
 from relad_bids.pet.reading import Reading
+from relad_bids.pet.sharpness import UNKNOWN, Sharpness
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Measured:
     """
     reading: Reading
     """What its sidecar decides."""
+    sharpness: Sharpness = UNKNOWN
+    """How sharp it is, and what it is smoothed to."""
 
     @property
     def label(self) -> str:

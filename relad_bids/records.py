@@ -17,8 +17,9 @@ from relad_bids.core.intervals import LEVEL
 from relad_bids.core.samples import has_spread
 from relad_bids.model.card import Card
 from relad_bids.plan import Unit
+from relad_bids.records_secondary import synthetic_pvc, table_facts, training_fwhm
 from relad_bids.tables import tracers
-from relad_bids.vois import PSEUDO_REFERENCE, reference_method, reference_of_tracer
+from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
 
 
 def resolution_label(card: Card) -> str:
@@ -74,12 +75,6 @@ def voi_columns(unit: Unit) -> dict[str, str]:
     return {**atlas_of(unit), "voi_source": source, "voi_space": "T1w"}
 
 
-def ref_columns(unit: Unit, tracer: str, config: Config) -> dict[str, str]:
-    """How the reference region of a tracer is drawn in a session."""
-    region = reference_of_tracer(tracer, config.reference)
-    return {"ref_method": reference_method(region, suit=unit.suit is not None)}
-
-
 def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
     """Columns of the QC row that the plan already knows."""
     return {
@@ -132,9 +127,9 @@ def pet_context(unit: Unit, tracer: str, card: Card, config: Config) -> dict[str
         "n_samples": config.n_samples,
         "seed": unit.seed(config.seed, tracer),
         **voi_columns(unit),
-        **ref_columns(unit, tracer, config),
         "unit": UNITS[card.pet_contract],
         "pvc": "none",
+        "fwhm_mm": training_fwhm(card),
         "software_version": __version__,
         "statement": statement(card),
     }
@@ -203,7 +198,9 @@ class Sidecars:
             seed=unit.seed(self.config.seed, tracer),
             device=self.config.device,
         )
-        table = dictionary(statement=statement(self.card), Sources=sources, **_table_facts(facts))
+        beside = table_facts(tracer, synthetic_pvc(self.card, self.config), self.config)
+        told = {**_table_facts(facts), **beside}
+        table = dictionary(statement=statement(self.card), Sources=sources, **told)
         return {
             "suvr_mni": self._one("suvr_mni", sources, **facts),
             "suvr_t1w": self._one("suvr_t1w", sources, **facts, **_T1W_SPACE),

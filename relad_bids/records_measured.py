@@ -15,11 +15,11 @@ from relad_bids.plan import Measured, Unit
 from relad_bids.records import (
     atlas_of,
     inside,
-    ref_columns,
     resolution_label,
     resolution_text,
     voi_columns,
 )
+from relad_bids.records_secondary import measured_pvc, table_facts
 from relad_bids.tables import tracers
 from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
 
@@ -29,7 +29,7 @@ PRODUCTS = (
 """Named by the session of the PET, which may be another one than that of its MRI."""
 
 
-def measured_context(pet: Measured, unit: Unit, config: Config) -> dict[str, Any]:
+def measured_context(pet: Measured, unit: Unit) -> dict[str, Any]:
     """Columns of a VOI table with one value for all its rows."""
     return {
         "participant_id": f"sub-{pet.subject}",
@@ -39,9 +39,9 @@ def measured_context(pet: Measured, unit: Unit, config: Config) -> dict[str, Any
         "trc_label": pet.entities["trc"],
         "source": "real",
         **voi_columns(unit),
-        **ref_columns(unit, pet.tracer, config),
         "unit": pet.reading.unit,
         "pvc": "none",
+        "fwhm_mm": pet.sharpness.fwhm_mm,
         **pet.reading.columns,
         "software_version": __version__,
         "statement": MEASURED_STATEMENT,
@@ -51,7 +51,7 @@ def measured_context(pet: Measured, unit: Unit, config: Config) -> dict[str, Any
 def measured_flags(pet: Measured) -> list[str]:
     """Flags that hold for the whole image."""
     pseudo = ["pseudo_reference"] if tracers()[pet.tracer].target in PSEUDO_REFERENCE else []
-    return [*pet.reading.flags, *pseudo]
+    return [*pet.reading.flags, *pet.sharpness.flags, *pseudo]
 
 
 def measured_text(pet: Measured) -> str:
@@ -59,8 +59,19 @@ def measured_text(pet: Measured) -> str:
     told, reading = pet.reading.columns, pet.reading
     minutes = f"{told['window_start_min']:g}-{told['window_end_min']:g} min"
     parts = [f"{reading.n_frames} frames, {minutes} ({told['window_status']})", reading.note]
+    parts.append(_resolution_text(pet))
     parts.append(f"no SUV: {reading.suv_reason}" if reading.suv_factor is None else "")
     return "; ".join(part for part in parts if part)
+
+
+def _resolution_text(pet: Measured) -> str:
+    sharp = pet.sharpness
+    if sharp.native_mm is None:
+        return ""
+    native = " x ".join(f"{width:g}" for width in sharp.native_mm)
+    done = f", smoothed to {sharp.target_mm:g} mm" if sharp.smooth else ""
+    worse = ", less sharp than --pet-fwhm and left as it is" if sharp.flags else ""
+    return f"resolution {native} mm by {sharp.source}{done}{worse}"
 
 
 def measured_entities(pet: Measured, unit: Unit) -> dict[str, dict[str, str]]:
@@ -112,13 +123,19 @@ def measured_sidecars(
             key, sources=made_of, space=card.space, resolution=resolution_text(card), facts=more
         )
 
+    beside = table_facts(pet.tracer, measured_pvc(pet, config), config)
     named = {key: facts[key] for key in ("TracerName", "TracerRadionuclide", "ReferenceRegion")}
     return {
         "measured_mni": one("measured_mni", sources, **facts),
         "measured_t1w": one("measured_t1w", sources, **facts, SpatialReference="orig"),
         "petref": one("petref", [raw], Units=pet.reading.unit, **_timing(pet)),
         "measured_kinpar": dictionary(
-            statement=MEASURED_STATEMENT, Sources=sources, **named, **_timing(pet)
+            statement=MEASURED_STATEMENT,
+            Sources=sources,
+            **named,
+            **_timing(pet),
+            **pet.sharpness.facts,
+            **beside,
         ),
     }
 
@@ -134,6 +151,7 @@ def _facts(pet: Measured, config: Config) -> dict[str, Any]:
         "ModelName": "SUVR",
         "ReferenceRegion": reference_of_tracer(pet.tracer, config.reference),
         **_timing(pet),
+        **pet.sharpness.facts,
         "SoftwareVersion": __version__,
     }
 

@@ -111,6 +111,22 @@ def reference_of_tracer(tracer: str, chosen: Mapping[str, str]) -> str:
     return name
 
 
+PSEUDO_REFERENCES = ("cerebellum-gm", "global-brain")
+"""What a tracer without a region free of its target is divided by, both always given: neither is
+right, and they err apart (pet-quantification, sections 0.5 and 1.5)."""
+
+
+def second_references(tracer: str, chosen: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the reference regions that a tracer has rows of beside the primary ones.
+
+    They hold for a target whose ligand nobody declared, too: a mean of the brain supposes none.
+    """
+    if tracers()[tracer].target not in PSEUDO_REFERENCE:
+        return ()
+    first = reference_of_tracer(tracer, chosen)
+    return tuple(name for name in PSEUDO_REFERENCES if name != first)
+
+
 def reference_mask(
     name: str,
     labels: NDArray[np.integer],

@@ -279,7 +279,7 @@ def test_page_shows_each_tracer_with_its_reference(config, unit):
 
 
 def test_measured_columns_are_columns_of_the_table(config):
-    context = measured_context(tiny_measured(config), tiny_unit(config), config)
+    context = measured_context(tiny_measured(config), tiny_unit(config))
     assert set(context) <= set(COLUMNS)
     assert (context["source"], context["statement"]) == ("real", MEASURED_STATEMENT)
     assert (context["window_start_min"], context["window_status"]) == (50.0, "ok")
@@ -333,7 +333,7 @@ def test_the_users_labels_are_named_in_tables_files_and_sidecars(config):
     unit, pet = replace(tiny_unit(config), labels=labels), tiny_measured(config)
     for context in (
         pet_context(unit, "pib", CARD, config),
-        measured_context(pet, unit, config),
+        measured_context(pet, unit),
     ):
         assert [context[key] for key in ("atlas", "voi_source")] == ["DKT", "fastsurfer"]
     assert all("_atlas-DKT_" in path.name for path in table_paths(unit, CARD))

@@ -14,6 +14,7 @@ from relad_bids.vois import (
     reference_regions,
     ruled_labels,
     ruled_regions,
+    second_references,
 )
 
 
@@ -191,3 +192,17 @@ def test_longitudinal_references_can_be_chosen(region):
 )  # fmt: skip
 def test_the_side_of_a_region_is_read_from_its_name(name, side):
     assert [voi.hemi for voi in atlas_vois([(1, name)])] == [side]
+
+
+@pytest.mark.parametrize(
+    ("tracer", "chosen", "others"),
+    [
+        ("pbr28", {}, ("global-brain",)),
+        ("tspo-undeclared", {}, ("global-brain",)),
+        ("pbr28", {"pbr28": "occipital"}, ("cerebellum-gm", "global-brain")),
+        ("flortaucipir", {}, ()),
+        ("pib", {}, ()),
+    ],
+)
+def test_both_ratios_where_no_region_is_free_of_the_target(tracer, chosen, others):
+    assert second_references(tracer, chosen) == others

@@ -102,6 +102,9 @@ _README = f"""\
 - `sub-*/[ses-*/]pet/*_desc-synth_mimap.nii.gz`: synthetic PET as SUVr.
 - `sub-*/[ses-*/]pet/*_desc-synth_kinpar.tsv`: its regional means (VOI), with a JSON dictionary.
 - `sub-*/[ses-*/]pet/*_desc-measured_*`: the same of PET that was measured.
+- A region has further rows where it was corrected for partial volume (`pvc` is not `none`) or
+  divided by a second reference region (`second_reference` in `qc_flags`). Choose one before values
+  are averaged or compared; the primary row is neither.
 - `sub-*.html`: what to look at before a number is used.
 - `atlas-*_kinpar.tsv` at the top: all participants, written by the level `group`.
 
@@ -121,6 +124,11 @@ This dataset was made with relad-bids {__version__}.
   (2009).
 - Desikan et al. An automated labeling system for subdividing the human cerebral cortex.
   NeuroImage 31:968 (2006).
+- Where tables have rows of them: Rousset et al. (GTM) J Nucl Med 39:904 (1998); Thomas et al.
+  (RBV) Eur J Nucl Med Mol Imaging 38:1104 (2011); Mueller-Gaertner et al. J Cereb Blood Flow Metab
+  12:571 (1992); Erlandsson et al. (iterative Yang) Phys Med Biol 57:R119 (2012); Klunk et al.
+  (Centiloid) Alzheimers Dement 11:1 (2015); Villemagne et al. (CenTauR) Alzheimers Dement (Amst)
+  15:e12454 (2023); Joshi et al. (common resolution) NeuroImage 46:154 (2009).
 - Gorgolewski et al. Nipype. Front Neuroinform 5:13 (2011); BIDS Apps. PLoS Comput Biol 13:e1005209
   (2017).
 """

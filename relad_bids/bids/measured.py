@@ -17,6 +17,8 @@ from relad_bids.errors import DataError, ReladError
 from relad_bids.pet.fields import Fields
 from relad_bids.pet.reading import read_scan
 from relad_bids.pet.selection import PETScan, require_single, select_scans, uncorrected
+from relad_bids.pet.sharpness import Key as PSFKey
+from relad_bids.pet.sharpness import Width, read_sharpness
 from relad_bids.pet.tracer import tracer_of
 from relad_bids.plan import Measured, Scan, Unread, session_label
 from relad_bids.tables import Tracer, Window, tracers
@@ -42,6 +44,10 @@ class Wanted:
     """Canonical tracer -> minutes from injection to the start of the scan."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Canonical tracer -> reference region, where another than the default is wanted."""
+    fwhm_mm: float | None = None
+    """Common resolution to smooth to; None leaves each scan as it is."""
+    psf: Mapping[PSFKey, Width] = field(default_factory=dict)
+    """Resolutions from the user's table."""
 
 
 def find_measured(
@@ -204,12 +210,16 @@ def _measured(
     tracer = tracers()[str(scan.tracer)]
     reference_of_tracer(tracer.name, wanted.references)
     n_frames = require_readable(path, series=True).n_volumes
+    session = scan.entities.get("session")
+    entities = _entities(scan, tracer)
+    key = (scan.entities["subject"], session or "", entities["trc"])
     return Measured(
         path=path,
         subject=scan.entities["subject"],
-        session=scan.entities.get("session"),
+        session=session,
         tracer=tracer.name,
-        entities=_entities(scan, tracer),
+        entities=entities,
+        sharpness=read_sharpness(fields, key, table=wanted.psf, target_mm=wanted.fwhm_mm),
         reading=read_scan(
             fields,
             tracer,

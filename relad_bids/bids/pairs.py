@@ -25,6 +25,7 @@ from relad_bids.bids.outputs import PRODUCTS, product_path, sidecar_path
 from relad_bids.core.grid import Grid
 from relad_bids.errors import DataError, InputError, ReladError, UsageError
 from relad_bids.pair import Pair
+from relad_bids.pet.sharpness import FIELD as FWHM
 from relad_bids.plan import session_label
 from relad_bids.tables import find_tracer
 
@@ -48,6 +49,17 @@ class Pairs:
     """Canonical names that were looked for."""
     references: Mapping[str, str]
     """Canonical tracer -> the reference region that every target of it was divided by."""
+
+    def fwhm_mm(self) -> float | None:
+        """Resolution in mm that the sidecars of all targets tell of; None if they differ or not
+        all tell.
+
+        What is learned from images of one resolution has it, too; of a mixture it has none that
+        could be undone.
+        """
+        told = {_told(path).get(FWHM) for pair in self.pairs for path in pair.pet.values()}
+        only = told.pop() if len(told) == 1 else None
+        return float(only) if isinstance(only, int | float) else None
 
     def table(self) -> pd.DataFrame:
         """One row per pair, in their order: labels as in BIDS tables, and what there is of it."""
@@ -274,15 +286,7 @@ def _reference_of_measured(path: Path) -> str:
     DataError
         There is no sidecar, or it says that a network made the image, or no reference region.
     """
-    sidecar = sidecar_path(path)
-    try:
-        facts: Any = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{sidecar} cannot be read ({error}), needed is a sidecar that tells measured PET "
-            "from synthetic and names its ReferenceRegion."
-        ) from error
-    facts = facts if isinstance(facts, dict) else {}
+    facts, sidecar = _told(path), sidecar_path(path)
     if facts.get("Synthetic"):
         raise DataError(
             f"{path} is named measured, but its sidecar says Synthetic: a network made it, and "
@@ -293,6 +297,19 @@ def _reference_of_measured(path: Path) -> str:
             f"{sidecar} names no ReferenceRegion, needed is the region whose mean is SUVr 1."
         )
     return region
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """Read the sidecar of a PET that may be learned from."""
+    sidecar = sidecar_path(path)
+    try:
+        facts: Any = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{sidecar} cannot be read ({error}), needed is a sidecar that tells measured PET "
+            "from synthetic and names its ReferenceRegion."
+        ) from error
+    return facts if isinstance(facts, dict) else {}
 
 
 def _one_reference(tracer: str, found: Mapping[str, Sequence[str]]) -> str:

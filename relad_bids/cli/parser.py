@@ -90,6 +90,20 @@ def _synthesis(group: _ArgumentGroup) -> None:
         help="another reference region than the tracer's default",
     )  # fmt: skip
     group.add_argument(
+        "--pvc", "--pvc-method", choices=["none", "gtm", "rbv", "mg", "iy"], default="none",
+        type=str.lower, help="partial volume correction, in rows of its own beside the "
+        "uncorrected ones, which stay the primary values (default none)",
+    )  # fmt: skip
+    group.add_argument(
+        "--centiloid-voi-dir", "--gaain-voi-dir", dest="centiloid_dir", type=Path, metavar="DIR",
+        help="masks of GAAIN (voi_ctx_2mm.nii, voi_WhlCbl_2mm.nii ...): rows of their own, with "
+        "Centiloid where there is an equation",
+    )  # fmt: skip
+    group.add_argument(
+        "--centaur-voi-dir", dest="centaur_dir", type=Path, metavar="DIR",
+        help="masks of CenTauR (CenTauR.nii, voi_CerebGry_tau_2mm.nii ...): the same for tau",
+    )  # fmt: skip
+    group.add_argument(
         "--min-coverage", type=float, default=0.5, metavar="SHARE",
         help="least share of a VOI inside the field of view; below it n/a (default 0.5)",
     )  # fmt: skip
@@ -131,6 +145,21 @@ def _measured(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--pet-scan-start-min", nargs="+", default=[], metavar="TRACER=MINUTES",
         help="when the scan started after injection, where the sidecar does not know",
+    )  # fmt: skip
+    group.add_argument(
+        "--pet-fwhm", type=float, choices=[6, 8], metavar="{6,8}",
+        help="smooth to this common resolution in mm, from the known one of each scan "
+        "(FullWidthHalfMaximum in its sidecar, or --pet-psf-tsv); default: as it is",
+    )  # fmt: skip
+    group.add_argument(
+        "--pet-psf-tsv", "--pvc-psf-tsv", type=Path, metavar="FILE",
+        help="resolution of the scans: participant_id, psf_x, psf_y, psf_z in mm, and where "
+        "needed session_id, trc_label",
+    )  # fmt: skip
+    group.add_argument(
+        "--pvc-fwhm", "--pvc-psf", type=float, metavar="MM",
+        help="point spread assumed by --pvc; default: the known resolution of each scan. For a "
+        "synthetic image it is always that of the network's training",
     )  # fmt: skip
     group.add_argument(
         "--pet2anat-method", choices=["auto", "identity"], default="auto",
@@ -180,8 +209,8 @@ def _resources(group: _ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "--omp-nthreads", type=int, metavar="N",
-        help="CPUs of the network's step; default 1; another number changes the last digits of a "
-        "network that draws",
+        help="CPUs of the network's step, which makes so many tracers at once; default 1; the "
+        "result is the same with any number",
     )  # fmt: skip
     group.add_argument(
         "--mem", "--mem-mb", "--mem_mb", metavar="MB", help="plain number: MB; 8G is allowed"

@@ -30,6 +30,7 @@ from relad_bids.files import require_writable, write_table, write_text
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.model.predictor import resolve_device
+from relad_bids.pet.sharpness import read_psf_table
 from relad_bids.plan import (
     Left,
     Measured,
@@ -48,6 +49,7 @@ from relad_bids.records import (
     table_paths,
 )
 from relad_bids.records_measured import measured_tables, measured_text
+from relad_bids.records_secondary import measured_pvc, synthetic_pvc
 
 LOGGER = logging.getLogger("relad_bids")
 
@@ -108,6 +110,8 @@ def _measured(dataset: Dataset, config: Config) -> tuple[tuple[Measured, ...], t
         windows=config.pet_windows,
         scan_starts=config.pet_scan_starts,
         references=config.reference,
+        fwhm_mm=config.pet_fwhm,
+        psf=read_psf_table(config.pet_psf_tsv) if config.pet_psf_tsv else {},
     )
     return find_measured(config.bids_dir, dataset.scans, wanted)
 
@@ -145,6 +149,10 @@ def _tell(plan: Plan, card: Card, config: Config) -> None:
             LOGGER.warning("%s: %s", unit.label, only_measured(unit))
     for pet in (pet for unit in plan.units for pet in unit.measured):
         LOGGER.info("%s: measured %s: %s", pet.label, pet.tracer, measured_text(pet))
+        if reason := measured_pvc(pet, config).get("reason"):
+            LOGGER.warning("%s: %s without --pvc: %s", pet.label, pet.tracer, reason)
+    if plan.units and (reason := synthetic_pvc(card, config).get("reason")):
+        LOGGER.warning("synthetic PET without --pvc: %s", reason)
     for unread in plan.unread:
         LOGGER.warning("%s: measured PET is left alone: %s", unread.label, unread.reason)
     for left in plan.left:

@@ -12,6 +12,7 @@ from relad_bids.bids.selection import read_filters, read_labels
 from relad_bids.config import Config
 from relad_bids.data.template import SPACES
 from relad_bids.errors import CheckpointError, UsageError
+from relad_bids.masks import CENTAUR, CENTILOID, Scale, find_masks
 from relad_bids.model.card import Card
 from relad_bids.model.predictor import sampling_steps
 from relad_bids.resources import available, parse_memory
@@ -57,6 +58,12 @@ def config_of(args: Namespace) -> Config:
         atlas_datasets=dict(_named(text, "--atlas-dataset") for text in args.atlas_dataset),
         atlas_cut=args.atlas_cut,
         suit_atlas=args.suit_atlas.absolute() if args.suit_atlas else None,
+        pet_fwhm=args.pet_fwhm,
+        pet_psf_tsv=args.pet_psf_tsv.absolute() if args.pet_psf_tsv else None,
+        pvc=args.pvc,
+        pvc_fwhm=args.pvc_fwhm,
+        centiloid_dir=_masks(CENTILOID, args.centiloid_dir),
+        centaur_dir=_masks(CENTAUR, args.centaur_dir),
         n_samples=args.n_samples,
         sampling_steps=args.sampling_steps,
         min_coverage=args.min_coverage,
@@ -122,6 +129,14 @@ def _tracers_of(card: Card) -> tuple[str, ...]:
             "made with, or another checkpoint with --model-dir."
         )
     return names
+
+
+def _masks(scale: Scale, folder: Path | None) -> Path | None:
+    """The folder of a scale's masks, once all of them are there."""
+    if folder is not None:
+        find_masks(scale, folder)
+        return folder.absolute()
+    return None
 
 
 def _known(words: Sequence[str]) -> tuple[str, ...]:

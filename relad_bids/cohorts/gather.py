@@ -18,6 +18,7 @@ from relad_bids.core.grid import Grid
 from relad_bids.core.intensity import BACKGROUND
 from relad_bids.model.data import Cohort, Sample
 from relad_bids.model.learning.recipe import PairData, PhantomData, Recipe
+from relad_bids.pet.sharpness import FIELD as FWHM
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +176,7 @@ def _facts(
             for tracer in found.tracers
         },
         "reference_regions": dict(found.references),
+        FWHM: found.fwhm_mm(),
     }
 
 

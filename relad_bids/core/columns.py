@@ -7,7 +7,7 @@ that a table that travels without its JSON still says what it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,7 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "freesurfer": "FreeSurfer's labels of this T1w, as given",
             "fastsurfer": "FastSurfer's labels of this T1w, as given",
             "other": "any other word names the derivatives whose labels of this T1w were given",
+            "mni": "masks of the template, read out there",
         },
     },
     "voi_space": {"Description": "Space and grid in which voxels were counted"},
@@ -49,12 +50,13 @@ COLUMNS: Mapping[str, dict[str, object]] = {
         "Levels": {"L": "left", "R": "right", "B": "both, or midline"},
     },
     "labels": {"Description": "Label numbers pooled, FreeSurfer's where `atlas` is a parcellation "
-               "of FreeSurfer"},
+               "of FreeSurfer; n/a for a mask"},
     "labels_missing": {"Description": "Label numbers of the VOI that have no voxel here"},
     "n_voxels": {"Description": "Voxels of the VOI"},
     "volume_mm3": {"Description": "Volume of the VOI", "Units": MM3},
     "fov_fraction": {
-        "Description": "Share of the VOI inside the field of view", "Units": RATIO,
+        "Description": "Share of the VOI inside the field of view; where pvc is MG, of its grey "
+        "matter", "Units": RATIO,
     },
     "mean": {"Description": "Mean of the image before division, in `unit`"},
     "median": {"Description": "Median of the image before division, in `unit`"},
@@ -63,7 +65,10 @@ COLUMNS: Mapping[str, dict[str, object]] = {
     "p95": {"Description": "95th percentile before division, in `unit`"},
     "unit": {"Description": "Unit of mean, median, sd, p05, p95"},
     "suv_mean": {"Description": "Mean SUV; needs dose and weight", "Units": "g/mL"},
-    "ref_region": {"Description": "Reference region: the denominator of every ratio"},
+    "ref_region": {
+        "Description": "Reference region: the denominator of every ratio. A VOI that was divided "
+        "by another region than the tracer's has a row more, flagged second_reference"
+    },
     "ref_method": {"Description": "How the reference region was drawn"},
     "ref_mean": {"Description": "Mean of the reference region, in `unit`"},
     "ref_volume_mm3": {"Description": "Volume of the reference region", "Units": MM3},
@@ -79,15 +84,35 @@ COLUMNS: Mapping[str, dict[str, object]] = {
     },
     "suvr_pi90_low": {"Description": "Lower bound of the calibrated 90 % interval"},
     "suvr_pi90_high": {"Description": "Upper bound of the calibrated 90 % interval"},
-    "pvc": {"Description": "Partial volume correction", "Levels": {"none": "not corrected"}},
-    "pvc_fwhm_mm": {"Description": "PSF assumed by the correction", "Units": "mm"},
-    "fwhm_mm": {"Description": "Resolution of the image", "Units": "mm"},
+    "pvc": {
+        "Description": "Partial volume correction. Corrected rows are secondary: choose one level "
+        "of this column before values are averaged or compared",
+        "Levels": {
+            "none": "not corrected; the primary value",
+            "GTM": "geometric transfer matrix (Rousset 1998)",
+            "RBV": "region-based voxelwise correction (Thomas 2011)",
+            "MG": "Mueller-Gaertner 1992; grey matter alone",
+            "IY": "iterative Yang (Erlandsson 2012)",
+        },
+    },
+    "pvc_fwhm_mm": {
+        "Description": "Full width at half maximum of the PSF assumed by the correction",
+        "Units": "mm",
+    },
+    "fwhm_mm": {
+        "Description": "Resolution of the image that was quantified (FWHM; root mean square of "
+        "its axes), after smoothing; n/a where it is not known",
+        "Units": "mm",
+    },
     "window_start_min": {"Description": "Start of the time window used", "Units": "min"},
     "window_end_min": {"Description": "End of the time window used", "Units": "min"},
     "window_coverage": {"Description": "Share of the tracer's window that was scanned"},
     "window_status": {"Description": "ok, partial, assumed, mismatch; measured PET only"},
     "centiloid": {"Description": "Only where tracer, VOI, reference and pipeline match"},
-    "centiloid_pipeline": {"Description": "Key of the equation used"},
+    "centiloid_pipeline": {
+        "Description": "Key of the equation used; with `uncalibrated-pipeline` behind a semicolon "
+        "until this processing has reproduced the published values of the scale's own scans"
+    },
     "centaurz": {"Description": "CenTauR z; only where its masks were used"},
     "centaurz_mask": {"Description": "CenTauR mask used"},
     "qc_flags": {
@@ -114,6 +139,9 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "cut-offs and off-target regions of a ligand do not apply",
             "offtarget_risk": "region with known off-target binding of this tracer",
             "flair_missing": "synthesised without FLAIR",
+            "second_reference": "divided by another region than the tracer's reference region; "
+            "stands beside the primary row of the VOI",
+            "lowres": "the image is less sharp than --pet-fwhm asks for; not smoothed",
             "single_sample": "one answer of the network; no spread is known",
         },
     },
@@ -173,6 +201,15 @@ def shared_flags(qc_flags: Iterable[str]) -> list[str]:
     """
     rows = [text.split(";") for text in qc_flags]
     return [flag for flag in rows[0] if flag != "ok" and all(flag in row for row in rows)]
+
+
+def joined(blocks: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put completed tables below one another, with the columns of :data:`COLUMNS`."""
+    if len(blocks) == 1:
+        return blocks[0]
+    # As objects: a column that is empty in one block would else change its type there.
+    every = pd.concat([block.astype(object) for block in blocks], ignore_index=True)
+    return every.infer_objects()
 
 
 def _stem(voi: str) -> str:

@@ -46,6 +46,7 @@ class _AlignAtlasInputSpec(BaseInterfaceInputSpec):
 
 class _AlignAtlasOutputSpec(TraitedSpec):
     xfm = File(exists=True, desc="ITK composite: resamples the parcellation's space onto it")
+    inverse = File(exists=True, desc="ITK composite: resamples it onto the parcellation's space")
 
 
 class AlignAtlas(SimpleInterface):
@@ -65,14 +66,20 @@ class AlignAtlas(SimpleInterface):
         brains = [template_file("T1w", space=one).read_bytes() for one in (start, space)]
         settings = repr(warp_stages(sloppy=sloppy)).encode()
         digest = hashlib.sha256(b"".join([*brains, settings])).hexdigest()[:12]
-        kept = Path(self.inputs.cache_dir) / f"from-{start}_to-{space}_{digest}_xfm.h5"
-        if not kept.is_file():
+        kept = [
+            Path(self.inputs.cache_dir) / f"from-{one}_to-{other}_{digest}_xfm.h5"
+            for one, other in ((start, space), (space, start))
+        ]
+        if not all(path.is_file() for path in kept):
             found = register_atlas(
                 space, atlas_space=start, out_dir=Path(runtime.cwd), sloppy=sloppy
             )
-            copy(found.forward, kept)
-        self._results["xfm"] = str(out_path(runtime, "atlas_to_mni.h5"))
-        copy(kept, out_path(runtime, "atlas_to_mni.h5"))
+            for made, path in zip((found.forward, found.inverse), kept, strict=True):
+                copy(made, path)
+        names = {"xfm": "atlas_to_mni.h5", "inverse": "mni_to_atlas.h5"}
+        for (key, name), path in zip(names.items(), kept, strict=True):
+            copy(path, out_path(runtime, name))
+            self._results[key] = str(out_path(runtime, name))
         return runtime
 
 

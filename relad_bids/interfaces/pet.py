@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nibabel as nb
@@ -19,6 +20,7 @@ from nipype.interfaces.base import (
 from numpy.typing import NDArray
 
 from relad_bids.core.coregistration import coregistration
+from relad_bids.core.resolution import smooth_to
 from relad_bids.interfaces.base import (
     grid_from,
     grid_of_file,
@@ -88,6 +90,7 @@ class _ResampleFramesInputSpec(_RealignPETInputSpec):
     )
     reference = File(exists=True, desc="image on the grid wanted")
     grid = traits.Dict(desc="shape and affine of the grid wanted, in place of `reference`")
+    smooth = traits.Dict(desc="`native_fwhm_mm` and `target_fwhm_mm`; left out for as it is")
 
 
 class _ResampleFramesOutputSpec(TraitedSpec):
@@ -95,7 +98,10 @@ class _ResampleFramesOutputSpec(TraitedSpec):
 
 
 class ResampleFrames(SimpleInterface):
-    """Average frames on another grid: each of its voxels is interpolated once in each frame."""
+    """Average frames on another grid: each of its voxels is interpolated once in each frame.
+
+    Smoothing comes before, on the scan's own voxels, along whose axes its resolution is known.
+    """
 
     input_spec = _ResampleFramesInputSpec
     output_spec = _ResampleFramesOutputSpec
@@ -107,7 +113,8 @@ class ResampleFrames(SimpleInterface):
             wanted = grid_from(given.grid)
             empty = np.zeros(wanted.shape, dtype=np.uint8)
             reference = save(out_path(runtime, "reference.nii.gz"), empty, wanted)
-        frames = _Frames(given.in_file, given.weights, runtime)
+        smooth = given.smooth if isdefined(given.smooth) else {}
+        frames = _Frames(given.in_file, given.weights, runtime, smooth)
         mean = frames.mean(given.xfms, onto=(reference, given.transforms))
         self._results["out_file"] = mean
         return runtime
@@ -116,8 +123,14 @@ class ResampleFrames(SimpleInterface):
 class _Frames:
     """The frames of a scan that count, each as a file of its own while it is needed."""
 
-    def __init__(self, path: str, weights: Sequence[float], runtime: Any) -> None:
-        self.path, self.weights, self.runtime = path, weights, runtime
+    def __init__(
+        self,
+        path: str,
+        weights: Sequence[float],
+        runtime: Any,
+        smooth: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.path, self.weights, self.runtime, self.smooth = path, weights, runtime, smooth
         self.image: Any = nb.load(path, keep_file_open=True)
         self.grid = grid_of_file(path)
         self.used = [number for number, weight in enumerate(weights) if weight]
@@ -129,6 +142,9 @@ class _Frames:
 
     def file(self, number: int) -> str:
         frame = self.read(number).astype(np.float32)
+        if self.smooth:
+            voxel_mm = np.linalg.norm(self.grid.affine[:3, :3], axis=0).tolist()
+            frame = smooth_to(frame, voxel_mm=voxel_mm, **self.smooth)
         return save(out_path(self.runtime, "frame.nii"), frame, self.grid)
 
     def unmoved(self) -> str:

@@ -18,9 +18,10 @@ from nipype.interfaces.base import (
 )
 from numpy.typing import NDArray
 
-from relad_bids.core.columns import complete
+from relad_bids.core.columns import complete, joined
 from relad_bids.core.grid import Grid
 from relad_bids.core.intervals import with_intervals
+from relad_bids.core.rows import over_another, referred
 from relad_bids.core.samples import KEYS, Moments, spread_of
 from relad_bids.core.suvr import Reference, reference_of_parts, to_suvr, voi_table
 from relad_bids.files import read_table, write_table
@@ -46,7 +47,7 @@ from relad_bids.vois import (
 class _WarpActivityInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="activity on a grid of its own")
     t1w = File(exists=True, mandatory=True, desc="T1w whose grid is wanted")
-    xfm = File(exists=True, mandatory=True, desc="ITK transform, resamples the image onto T1w")
+    xfm = File(exists=True, desc="ITK transform onto T1w; left out where they share a space")
 
 
 class _WarpActivityOutputSpec(TraitedSpec):
@@ -60,7 +61,8 @@ class WarpActivity(SimpleInterface):
     output_spec = _WarpActivityOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        onto = (self.inputs.t1w, [self.inputs.xfm])
+        through = [self.inputs.xfm] if isdefined(self.inputs.xfm) else []
+        onto = (self.inputs.t1w, through)
         inside = _seen(runtime, self.inputs.in_file, onto)
         data, grid = _warped(runtime, self.inputs.in_file, onto, inside)
         self._results["out_file"] = save(out_path(runtime, "activity.nii.gz"), data, grid)
@@ -145,8 +147,13 @@ class _QuantifyPETInputSpec(BaseInterfaceInputSpec):
     spread = File(exists=True, desc="table of MeasureSpread; left out where there is none")
     intervals = traits.Dict(desc="`factors` and `times` of with_intervals; left out if unknown")
     motion = traits.Dict(desc="facts of RealignPET; left out where there are no frames")
+    suit = traits.Bool(False, usedefault=True, desc="`inferior` was drawn by SUIT's lobules")
     found_flags = traits.List(traits.Str, desc="flags that earlier steps found; measured PET")
     suv_factor = traits.Float(desc="g/mL per unit of the activity; left out if unknown")
+    second_refs = traits.List(traits.Str, desc="reference regions of further rows")
+    corrected = File(exists=True, desc="activity corrected for partial volume, T1w space")
+    pvc = traits.Dict(desc="columns `pvc` and `pvc_fwhm_mm` of the corrected rows")
+    template_rows = File(exists=True, desc="rows read out in template space (MeasureMasks)")
 
 
 class _QuantifyPETOutputSpec(TraitedSpec):
@@ -167,18 +174,7 @@ class QuantifyPET(SimpleInterface):
         activity, grid = load(given.activity)
         with naming_files(activity=given.activity, dseg=given.dseg):
             region, reference, table = _measured(given, activity, grid)
-        if isdefined(given.spread):
-            table = table.merge(read_table(Path(given.spread)), on=KEYS, validate="1:1")
-        if isdefined(given.intervals) and given.intervals:
-            table = with_intervals(table, **given.intervals)
-        if isdefined(given.suv_factor):
-            table = table.assign(suv_mean=given.suv_factor * table["mean"])
-        context = {**given.context, **reference.columns(given.ref_region)}
-        context.setdefault("ref_method", reference_method(given.ref_region))
-        moved = motion_flags(**given.motion) if isdefined(given.motion) else []
-        moved += given.found_flags if isdefined(given.found_flags) else []
-        full = complete(table, context, flags=[*given.flags, *moved, *reference.flags()])
-        write_table(out_path(runtime, "voi.tsv"), full)
+            write_table(out_path(runtime, "voi.tsv"), _rows(given, table, reference, grid))
         self._results["table"] = str(out_path(runtime, "voi.tsv"))
         self._results["ref_mask"] = save(
             out_path(runtime, "ref.nii.gz"), region.astype(np.uint8), grid
@@ -193,6 +189,58 @@ class QuantifyPET(SimpleInterface):
         return runtime
 
 
+def _rows(given: Any, table: pd.DataFrame, reference: Reference, grid: Grid) -> pd.DataFrame:
+    """All rows of a table: the primary ones first, then those that stand beside them."""
+    moved = motion_flags(**given.motion) if isdefined(given.motion) else []
+    moved += given.found_flags if isdefined(given.found_flags) else []
+    flags = [*given.flags, *moved]
+    suv = given.suv_factor if isdefined(given.suv_factor) else np.nan
+    table = table.assign(suv_mean=suv * table["mean"])
+    blocks = [
+        complete(_primary(given, table, reference), given.context, flags=flags),
+        *(complete(rows, given.context, flags=flags) for rows in _seconds(given, table, grid)),
+    ]
+    if isdefined(given.corrected):
+        context = {**given.context, **given.pvc}
+        blocks.append(complete(_corrected(given, grid), context, flags=flags))
+    if isdefined(given.template_rows):
+        blocks.append(read_table(Path(given.template_rows)))
+    return joined(blocks)
+
+
+def _primary(given: Any, table: pd.DataFrame, reference: Reference) -> pd.DataFrame:
+    """The rows that everything else reads, with spread and interval where there are such."""
+    if isdefined(given.spread):
+        table = table.merge(read_table(Path(given.spread)), on=KEYS, validate="1:1")
+    if isdefined(given.intervals) and given.intervals:
+        table = with_intervals(table, **given.intervals)
+    method = reference_method(given.ref_region, suit=given.suit)
+    return referred(table, reference, name=given.ref_region, method=method)
+
+
+def _seconds(given: Any, table: pd.DataFrame, grid: Grid) -> Iterator[pd.DataFrame]:
+    """The same means over further reference regions."""
+    activity = load(given.activity)[0]
+    for name in given.second_refs if isdefined(given.second_refs) else ():
+        parts, _, _ = _region(given, name, grid)
+        reference = reference_of_parts(activity, parts, voxel_volume_mm3=grid.voxel_volume_mm3)
+        method = reference_method(name, suit=given.suit)
+        yield over_another(table, reference, name=name, method=method)
+
+
+def _corrected(given: Any, grid: Grid) -> pd.DataFrame:
+    """Means of a corrected image over its own, corrected reference; voxels have no spread."""
+    activity = load_on(grid, given.corrected, ours="activity", theirs="corrected")
+    _, reference, table = _measured(given, activity, grid)
+    method = reference_method(given.ref_region, suit=given.suit)
+    own = referred(table, reference, name=given.ref_region, method=method)
+    return own.assign(**dict.fromkeys(VOXELWISE, np.nan)) if given.pvc["pvc"] == "GTM" else own
+
+
+VOXELWISE = ("median", "sd", "p05", "p95", "suvr_median", "suvr_sd", "ref_cov")
+"""Columns that say nothing of a correction which gives each label one value."""
+
+
 class _Measured(NamedTuple):
     region: NDArray[np.bool_]
     """Reference region as applied, T1w space."""
@@ -203,9 +251,7 @@ class _Measured(NamedTuple):
 
 def _measured(given: Any, activity: NDArray[np.float32], grid: Grid) -> _Measured:
     """Quantify one activity image in T1w space with a step's labels and settings."""
-    labels = load_on(grid, given.dseg, ours="activity", theirs="dseg").astype(np.int32)
-    inferior = load_on(grid, given.inferior, ours="activity", theirs="inferior") > 0
-    parts = reference_parts(given.ref_region, labels, inferior, voxel_mm=grid.voxel_mm)
+    parts, labels, inferior = _region(given, given.ref_region, grid)
     volume_mm3 = grid.voxel_volume_mm3
     reference = reference_of_parts(activity, parts, voxel_volume_mm3=volume_mm3)
     ruled, ruled_vois = ruled_regions(labels, inferior, voxel_mm=grid.voxel_mm)
@@ -220,3 +266,13 @@ def _measured(given: Any, activity: NDArray[np.float32], grid: Grid) -> _Measure
     tables[1]["labels_missing"] = None
     table = pd.concat(tables, ignore_index=True)
     return _Measured(np.logical_or.reduce(parts), reference, table)
+
+
+def _region(
+    given: Any, name: str, grid: Grid
+) -> tuple[list[NDArray[np.bool_]], NDArray[np.int32], NDArray[np.bool_]]:
+    """The parts of a reference region, the labels they were drawn from, inferior cerebellum."""
+    labels = load_on(grid, given.dseg, ours="activity", theirs="dseg").astype(np.int32)
+    inferior = load_on(grid, given.inferior, ours="activity", theirs="inferior") > 0
+    parts = reference_parts(name, labels, inferior, voxel_mm=grid.voxel_mm)
+    return parts, labels, inferior

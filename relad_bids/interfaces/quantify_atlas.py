@@ -16,6 +16,7 @@ from nipype.interfaces.base import (
 )
 
 from relad_bids.core.columns import complete, shared_flags
+from relad_bids.core.rows import primary_rows
 from relad_bids.core.suvr import Reference, voi_table
 from relad_bids.files import read_table, write_table
 from relad_bids.interfaces.base import load, load_on, naming_files, out_path
@@ -48,8 +49,8 @@ class QuantifyAtlas(SimpleInterface):
         given = self.inputs
         activity, grid = load(given.activity)
         labels = load_on(grid, given.dseg, ours="activity", theirs="dseg").astype(np.int32)
-        main = read_table(Path(given.table))
-        main = main[main["pvc"] == "none"]
+        main = primary_rows(read_table(Path(given.table)))
+        main = main[main["ref_region"] == main["ref_region"].iloc[0]]  # those of masks have theirs
         told = {name: main[name].iloc[0] for name in REFERENCE}
         reference = Reference(told["ref_mean"], told["ref_volume_mm3"], told["ref_cov"], np.nan)
         with naming_files(activity=given.activity, dseg=given.dseg):

@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from relad_bids.core.columns import MEASURED_STATEMENT, SYNTHETIC_STATEMENT
 from relad_bids.core.coregistration import Coregistration
+from relad_bids.core.rows import primary_rows
 from relad_bids.files import read_table, write_text
 from relad_bids.reports import figures
 from relad_bids.reports.motion import Motion, moved_figure, trace_figure
@@ -142,7 +143,7 @@ def _flair_picture(flair: Path | None, t1w: Volume, mask: Volume) -> str | None:
 def _pet_section(
     entry: PetEntry, labels: Volume, t1w: Volume, mask: Volume, mosaic: Mosaic
 ) -> _PetSection:
-    table = read_table(entry.table)
+    table = primary_rows(read_table(entry.table))
     picture = figures.pet_figure(
         read_volume(entry.suvr_t1w), mask, _reference(entry, labels), mosaic,
         tracer=entry.tracer, suvr_max=entry.suvr_max, reference_name=_reference_name(entry),

@@ -155,3 +155,17 @@ def test_the_weight_makes_an_suv(dataset):
     (root / "participants.tsv").write_text("participant_id\tweight\nsub-01\t74\n")
     # g/mL per Bq/mL: 74 kg over 370 MBq.
     assert find(root)[0][0].reading.suv_factor == pytest.approx(74e3 / 370e6)
+
+
+def test_resolution_comes_with_the_scan(dataset):
+    """Asked for a common resolution, a scan that does not know its own is left alone."""
+    root = dataset(**{"rec-a_": {**PIB, "FullWidthHalfMaximum": [5, 5, 6]}, "rec-b_": FTP})
+    found, unread = find(root, fwhm_mm=8.0)
+    assert [(one.tracer, one.sharpness.target_mm) for one in found] == [("pib", 8.0)]
+    assert "FullWidthHalfMaximum and in --pet-psf-tsv, and is in neither" in unread[0].reason
+    by_table, none = find(root, fwhm_mm=8.0, psf={("01", "a", "18FAV1451"): (4.0, 4.0, 4.0)})
+    assert none == ()
+    assert {one.tracer: one.sharpness.source for one in by_table} == {
+        "pib": "FullWidthHalfMaximum", "flortaucipir": "user's table",
+    }  # fmt: skip
+    assert all(one.sharpness.target_mm is None for one in find(root)[0])

@@ -357,3 +357,14 @@ def test_nothing_to_learn_from(derivatives):
     lines = str(caught.value).splitlines()
     assert len(lines) == 1 + 10
     assert lines[1].startswith("  sub-00: T1w: found no sub-00/anat/")
+
+
+@pytest.mark.parametrize(
+    ("told", "fwhm"), [((8.0, 8.0), 8.0), ((8, 6), None), ((8, None), None), ((None, None), None)]
+)
+def test_targets_of_one_resolution_have_it(derivatives, told, fwhm):
+    for label, width in zip(("sub-01", "sub-02"), told, strict=True):
+        derivatives.mri(label)
+        known = {} if width is None else {"FullWidthHalfMaximum": width}
+        derivatives.pet(label, "11CPIB", sidecar={**MEASURED, **known})
+    assert derivatives.find(tracers=("pib",)).fwhm_mm() == fwhm

@@ -6,7 +6,7 @@ from toys import TRACERS, drawing_card, tiny_card, tiny_config
 
 from relad_bids.cli.parser import parse
 from relad_bids.cli.settings import BUNDLED, config_of, for_checkpoint
-from relad_bids.errors import CheckpointError, ConfigError, UsageError
+from relad_bids.errors import CheckpointError, ConfigError, InputError, UsageError
 from relad_bids.model.card import TracerOutput
 from relad_bids.model.published import published_card
 
@@ -74,6 +74,35 @@ def test_what_belongs_to_a_ligand_is_refused_where_none_was_declared(flags, mess
 def test_a_reference_region_without_its_tracer(text):
     with pytest.raises(UsageError, match=f"takes TRACER=NAME, .*; got '{text}'"):
         settings("--ref-region", text)
+
+
+@pytest.mark.parametrize("flag", ["--pvc", "--pvc-method"])
+def test_corrections_by_the_names_that_others_use(flag):
+    config = settings(flag, "GTM", "--pvc-psf", "6", "--pet-psf-tsv", "psf.tsv")
+    assert (config.pvc, config.pvc_fwhm) == ("gtm", 6.0)
+    assert config.pet_psf_tsv == Path.cwd() / "psf.tsv"
+    assert settings().pvc == "none"
+    assert settings("--pet-fwhm", "8").pet_fwhm == 8.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--pvc-fwhm", "6"), "pvc_fwhm is given and pvc is none"),
+        (("--pvc", "gtm", "--pvc-fwhm", "0"), "pvc_fwhm 0 is no width"),
+        (("--pvc", "gtm", "--pvc-fwhm", "21"), "pvc_fwhm 21 is no width"),
+        (("--pvc", "gtm", "--pvc-fwhm", "6", "--pet-fwhm", "8"), "6 differs from pet_fwhm 8"),
+    ],
+)
+def test_widths_that_cannot_be(flags, message):
+    with pytest.raises(ConfigError, match=message):
+        settings(*flags)
+
+
+@pytest.mark.parametrize("flag", ["--gaain-voi-dir", "--centiloid-voi-dir", "--centaur-voi-dir"])
+def test_masks_are_looked_for_before_anything_runs(tmp_path, flag):
+    with pytest.raises(InputError, match=r"and lacks (voi_ctx|CenTauR)"):
+        settings(flag, str(tmp_path))
 
 
 def test_filters_are_read_from_their_file(tmp_path):

@@ -2,10 +2,12 @@ import nibabel as nb
 import numpy as np
 import pytest
 import torch
-from toys import AFFINE, SHAPE, TRACERS, oblique, tiny_card
+from toys import AFFINE, SHAPE, TRACERS, oblique, save_nifti, tiny_card
 
+from relad_bids.cli.settings import BUNDLED
 from relad_bids.errors import CheckpointError, DataError, GridMismatchError
 from relad_bids.interfaces.network import NormaliseMRI, SynthesisePET, network_mem_gb
+from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.model.predictor import Predictor
 
 GRID = np.array(AFFINE)
@@ -213,3 +215,35 @@ def test_steps_are_the_checkpoints_unless_told_otherwise(draw):
 @pytest.mark.parametrize(("shape", "measured_gb"), [((80, 92, 80), 1.2), ((160, 180, 160), 4.85)])
 def test_memory_that_is_asked_for_is_what_was_measured_and_little_more(shape, measured_gb):
     assert measured_gb <= network_mem_gb(shape) < measured_gb + 0.5
+
+
+def test_memory_grows_with_the_tracers_that_are_made_at_once():
+    one, three = (network_mem_gb((80, 92, 80), at_once=n) for n in (1, 3))
+    assert three - one == pytest.approx(2 * 0.5, abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def whole_head(tmp_path_factory):
+    """Noise on the grid of the bundled checkpoint, as a normalised head."""
+    card = verify_checkpoint(BUNDLED)
+    rng, folder = np.random.default_rng(3), tmp_path_factory.mktemp("head")
+    mask = np.zeros(card.shape, dtype=np.uint8)
+    mask[8:-8, 8:-8, 8:-8] = 1
+    data = {name: np.where(mask, rng.uniform(-1, 1, card.shape), -1) for name in ("t1w", "flair")}
+    data = {"mask": mask, **{name: image.astype(np.float32) for name, image in data.items()}}
+    return {
+        name: save_nifti(folder / f"{name}.nii.gz", image, np.array(card.affine))
+        for name, image in data.items()
+    }
+
+
+@pytest.mark.slow
+def test_the_bundled_network_says_the_same_on_any_number_of_threads(run_step, whole_head):
+    """To the last bit: oneDNN sums in another order for another number of threads."""
+    answers = []
+    for number in (1, 2, 3):
+        step = step_of(BUNDLED, whole_head, TRACERS, num_threads=number)
+        files = run_step(step, f"threads{number}").out_files
+        answers.append([np.asarray(nb.load(path).dataobj) for path in files])
+    for other in answers[1:]:
+        np.testing.assert_array_equal(other, answers[0])

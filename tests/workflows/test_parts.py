@@ -33,6 +33,12 @@ BUILDERS = {
     "two_wf": lambda: init_to_network_wf(grid=GRID, contract={}, n_transforms=2, name="two_wf"),
     "quantify_wf": lambda: init_quantify_wf(**QUANTIFY, with_spread=False, name="quantify_wf"),
     "spread_wf": lambda: init_quantify_wf(**QUANTIFY, with_spread=True, name="spread_wf"),
+    "corrected_wf": lambda: init_quantify_wf(
+        **QUANTIFY,
+        with_spread=False,
+        correction={"method": "gtm", "fwhm_mm": 6.0},
+        name="corrected_wf",
+    ),
 }
 
 NODES = {
@@ -46,6 +52,7 @@ NODES = {
     "two_wf": {"list_transforms", "to_grid", "normalise"},
     "quantify_wf": {"warp_activity", "quantify"},
     "spread_wf": {"warp_activity", "quantify", "measure_spread"},
+    "corrected_wf": {"warp_activity", "quantify", "correct"},
 }  # fmt: skip
 
 
@@ -85,6 +92,7 @@ def test_every_field_is_in_the_docstring(name):
     builder = {
         "prepare_t1w_wf": init_prepare_t1w_wf, "prepare_flair_wf": init_prepare_flair_wf,
         "quantify_wf": init_quantify_wf, "spread_wf": init_quantify_wf,
+        "corrected_wf": init_quantify_wf,
     }.get(name, init_to_network_wf)  # fmt: skip
     workflow = BUILDERS[name]()
     for node in ("inputnode", "outputnode"):

@@ -90,7 +90,7 @@ def test_names_tell_the_story(session_wf, flair):
         "inputnode", "prepare_t1w_wf", "list_transforms", "mask_to_grid", "t1w_to_network_wf",
         "synthesise", "warp_parcellation", "describe_parcellation", "collect_qc", "ds_anat",
         "choose_pib", "quantify_pib_wf", "ds_pib", "choose_pbr28", "quantify_pbr28_wf", "ds_pbr28",
-        "write_report", "align_MNI152NLin6Asym",
+        "write_report", "align_atlas",
     }  # fmt: skip
     if flair:
         expected |= {"flair_input", "prepare_flair_wf", "flair_to_network_wf", "ds_flair"}
@@ -148,10 +148,10 @@ def test_the_parcellation_comes_from_its_own_space(config, unit, space):
     workflow = init_session_wf(unit(), card=tiny_card(space=space), config=config)
     parcellate = workflow.get_node("warp_parcellation")
     elsewhere = space != "MNI152NLin6Asym"
-    assert ("align_MNI152NLin6Asym" in workflow.list_node_names()) is elsewhere
+    assert ("align_atlas" in workflow.list_node_names()) is elsewhere
     assert ("atlas_to_mni" in wires_into(workflow, parcellate)) is elsewhere
     if elsewhere:
-        align = workflow.get_node("align_MNI152NLin6Asym").inputs
+        align = workflow.get_node("align_atlas").inputs
         assert align.space == space
         assert align.cache_dir == str(config.work_dir / "atlas")
 
@@ -369,7 +369,7 @@ def test_each_atlas_is_one_job_with_a_table_of_each_pet(session_wf, tmp_path, ca
         assert ("atlas_to_mni" in wires_into(workflow, warp)) is elsewhere
         assert "gm" in wires_into(workflow, warp)
     steps = [name for name in workflow.list_node_names() if name.startswith("align_")]
-    assert steps == ["align_MNI152NLin6Asym"], "one for the packaged labels and the atlas"
+    assert steps == ["align_atlas"], "one for the packaged labels and the atlas"
 
 
 def test_atlases_of_the_other_space_are_led_to_that_of_the_checkpoint(config, unit, tmp_path):
@@ -414,10 +414,10 @@ def test_suit_draws_the_inferior_cerebellum_of_every_pet(config, unit, tmp_path,
     assert step.inputs.suit == str(suit.path)
     assert ("suit_to_mni" in wires_into(workflow, step)) is (space != "MNI152NLin6Asym")
     told = {
-        tracer: workflow.get_node(f"quantify_{tracer}_wf.quantify").inputs.context["ref_method"]
+        tracer: workflow.get_node(f"quantify_{tracer}_wf.quantify").inputs.suit
         for tracer in TRACERS
     }
-    assert told == {"flortaucipir": "suit", "pbr28": "labels", "pib": "labels"}
+    assert told == dict.fromkeys(TRACERS, True)
 
 
 def test_what_is_found_of_measured_pet_is_told_in_the_order_of_the_scans(session_wf):

@@ -8,6 +8,7 @@ from typing import Any
 from nipype.pipeline.engine import Node, Workflow
 
 from relad_bids.config import Config
+from relad_bids.data.template import ATLAS_SPACE
 from relad_bids.interfaces.atlas import AlignAtlas, WarpAtlas
 from relad_bids.interfaces.quantify_atlas import QuantifyAtlas
 from relad_bids.model.card import Card
@@ -75,9 +76,7 @@ def _add_measured(
     workflow: Workflow, unit: Unit, card: Card, config: Config, *, atlas: Atlas, pet: Measured
 ) -> None:
     get, name = workflow.get_node, f"measured_{pet.node_name}"
-    quantify = _quantify(
-        atlas, config, name, measured_context(pet, unit, config), **suv_input(pet)
-    )
+    quantify = _quantify(atlas, config, name, measured_context(pet, unit), **suv_input(pet))
     sidecar = measured_sidecars(pet, unit, card, config)["measured_kinpar"]
     ds = _ds_table(atlas, unit, card, config, f"ds_{atlas.node_name}_{name}", "measured_kinpar",
                    label=pet.label, entities=pet.entities, dictionary=sidecar)  # fmt: skip
@@ -129,7 +128,7 @@ def _ds_table(
 
 def alignment(workflow: Workflow, card: Card, config: Config, *, atlas_space: str) -> Node:
     """The step that leads a template space to that of the checkpoint; one for all atlases."""
-    name = f"align_{atlas_space}"
+    name = "align_atlas" if atlas_space == ATLAS_SPACE else f"align_{atlas_space}"
     if found := workflow.get_node(name):
         return found
     step = AlignAtlas(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from relad_bids.config import Config
+from relad_bids.core.columns import MEASURED_STATEMENT
+from relad_bids.data.template import ATLAS_SPACE
+from relad_bids.interfaces.correct import CorrectPartialVolume
 from relad_bids.interfaces.pet import RealignPET, RegisterPET, ResampleFrames, ScorePET
 from relad_bids.interfaces.quantify import QuantifyPET
 from relad_bids.model.card import Card
@@ -20,10 +24,12 @@ from relad_bids.records_measured import (
     measured_flags,
     measured_sidecars,
 )
-from relad_bids.vois import reference_of_tracer
+from relad_bids.records_secondary import masks_of, measured_pvc, pvc_columns
+from relad_bids.vois import reference_of_tracer, second_references
+from relad_workflows.masks import add_masks
 from relad_workflows.outputs import init_ds_node, reference_label
 from relad_workflows.prepare import IMAGE_MEM_GB
-from relad_workflows.quantify import QUANTIFY_MEM_GB
+from relad_workflows.quantify import CORRECT_MEM_GB, QUANTIFY_MEM_GB
 
 
 def add_measured(
@@ -49,23 +55,28 @@ def add_measured(
     place = position - len(unit.tracers) + 1
     reference = reference_of_tracer(pet.tracer, config.reference)
     frames = {"in_file": str(pet.path), "weights": list(pet.reading.weights)}
+    smoothed = {**frames, **({"smooth": pet.sharpness.smooth} if pet.sharpness.smooth else {})}
+    pvc = measured_pvc(pet, config)
     realign = Node(RealignPET(**frames), name=f"realign_{name}", mem_gb=IMAGE_MEM_GB)
     register = Node(
         RegisterPET(method=config.pet2anat), name=f"register_{name}", mem_gb=IMAGE_MEM_GB
     )
     list_to_t1w = Node(Merge(1), name=f"list_to_t1w_{name}", run_without_submitting=True)
     list_to_grid = Node(Merge(2), name=f"list_to_grid_{name}", run_without_submitting=True)
-    to_t1w = Node(ResampleFrames(**frames), name=f"to_t1w_{name}", mem_gb=IMAGE_MEM_GB)
+    to_t1w = Node(ResampleFrames(**smoothed), name=f"to_t1w_{name}", mem_gb=IMAGE_MEM_GB)
     to_grid = Node(
-        ResampleFrames(**frames, grid=grid), name=f"to_grid_{name}", mem_gb=IMAGE_MEM_GB
+        ResampleFrames(**smoothed, grid=grid), name=f"to_grid_{name}", mem_gb=IMAGE_MEM_GB
     )
     score = Node(ScorePET(), name=f"score_{name}", mem_gb=IMAGE_MEM_GB)
     quantify = Node(
         QuantifyPET(
             ref_region=reference,
             min_coverage=config.min_coverage,
-            context=measured_context(pet, unit, config),
+            context=measured_context(pet, unit),
+            suit=unit.suit is not None,
             flags=measured_flags(pet),
+            second_refs=list(second_references(pet.tracer, config.reference)),
+            pvc=pvc_columns(pvc, MEASURED_STATEMENT),
             **suv_input(pet),
         ),
         name=f"quantify_measured_{name}",
@@ -129,6 +140,86 @@ def add_measured(
         (quantify, get("list_references"), [("ref_mask", f"in{position + 1}")]),
     ])
     # fmt: on
+    if "method" in pvc:
+        _add_correction(workflow, name=name, pvc=pvc, reference=reference)
+    if masks := masks_of(pet.tracer, config):
+        _add_masks(workflow, unit, card, config, pet=pet, masks=masks, frames=smoothed)
+
+
+def _add_correction(
+    workflow: Workflow, *, name: str, pvc: Mapping[str, Any], reference: str
+) -> None:
+    """Correct the image for partial volume; its means become further rows of the table."""
+    correct = Node(
+        CorrectPartialVolume(ref_region=reference, brain_only=False, **pvc),
+        name=f"correct_measured_{name}",
+        mem_gb=CORRECT_MEM_GB,
+    )
+    get = workflow.get_node
+    # fmt: off
+    workflow.connect([
+        (get(f"to_t1w_{name}"), correct, [("out_file", "activity")]),
+        (get("warp_parcellation"), correct, [("dseg", "dseg"), ("inferior", "inferior")]),
+        (get("prepare_t1w_wf"), correct, [("outputnode.mask", "brain"),
+                                          ("outputnode.csf", "csf"),
+                                          ("outputnode.gm", "gm"),
+                                          ("outputnode.wm", "wm")]),
+        (correct, get(f"quantify_measured_{name}"), [("out_file", "corrected")]),
+        (correct, get(f"ds_measured_{name}"), [("facts", "measured_kinpar_facts")]),
+    ])
+    # fmt: on
+
+
+def _add_masks(
+    workflow: Workflow,
+    unit: Unit,
+    card: Card,
+    config: Config,
+    *,
+    pet: Measured,
+    masks: Mapping[str, str],
+    frames: Mapping[str, Any],
+) -> None:
+    """Average the frames on the grid of the scale's masks: one interpolation, as everywhere."""
+    name = pet.node_name
+    aligned = card.space != ATLAS_SPACE
+    list_xfms = Node(
+        Merge(3 if aligned else 2),
+        name=f"list_to_masks_measured_{name}",
+        run_without_submitting=True,
+    )
+    to_masks = Node(
+        ResampleFrames(**frames, reference=next(iter(masks.values()))),
+        name=f"to_masks_measured_{name}",
+        mem_gb=IMAGE_MEM_GB,
+    )
+    get, first = workflow.get_node, 2 if aligned else 1
+    if aligned:
+        workflow.connect(get("align_atlas"), "inverse", list_xfms, "in1")
+    # fmt: off
+    workflow.connect([
+        (get("prepare_t1w_wf"), list_xfms, [("outputnode.t1w_to_mni", f"in{first}")]),
+        (get(f"register_{name}"), list_xfms, [("xfm", f"in{first + 1}")]),
+        (list_xfms, to_masks, [("out", "transforms")]),
+        (get(f"realign_{name}"), to_masks, [("xfms", "xfms")]),
+    ])
+    # fmt: on
+    settings = {
+        "min_coverage": config.min_coverage,
+        "context": measured_context(pet, unit),
+        "flags": measured_flags(pet),
+        **suv_input(pet),
+    }
+    measure = add_masks(
+        workflow,
+        masks=masks,
+        settings=settings,
+        to_masks=to_masks,
+        quantify=f"quantify_measured_{name}",
+        name=f"measured_{name}",
+    )
+    workflow.connect(get(f"realign_{name}"), "facts", measure, "motion")
+    workflow.connect(get(f"score_{name}"), "flags", measure, "found_flags")
 
 
 def suv_input(pet: Measured) -> dict[str, float]:

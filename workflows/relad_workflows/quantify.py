@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from relad_bids.interfaces.correct import CorrectPartialVolume
 from relad_bids.interfaces.quantify import MeasureSpread, QuantifyPET, WarpActivity
 
 QUANTIFY_MEM_GB = 1.0
 """Activity, labels and one mask of a 1 mm head, and the values sorted by label."""
+
+CORRECT_MEM_GB = 3.0
+"""Some 120 regions of a 1 mm head, their matrix, and five images."""
 
 
 def init_quantify_wf(
@@ -21,12 +26,18 @@ def init_quantify_wf(
     flags: Sequence[str],
     with_spread: bool,
     intervals: Mapping[str, object],
+    second_refs: Sequence[str] = (),
+    correction: Mapping[str, object] = MappingProxyType({}),
+    pvc: Mapping[str, object] = MappingProxyType({}),
+    suit: bool = False,
     name: str,
 ) -> Workflow:
     """Turn one activity image in template space into SUVr and a table.
 
     ``with_spread`` adds how far the samples differ whose mean the activity image is;
-    ``intervals``, where it is not empty, how far a real PET may be off.
+    ``intervals``, where it is not empty, how far a real PET may be off; ``second_refs`` rows over
+    further reference regions; ``correction``, where it is not empty, ``method`` and ``fwhm_mm`` of
+    corrected rows, and ``pvc`` their columns.
 
     Inputs
     ------
@@ -40,6 +51,10 @@ def init_quantify_wf(
         parcellation in T1w space
     samples
         activity images in template space; only with spread
+    brain, csf, gm, wm
+        brain mask and tissue probabilities in T1w space; only with a correction
+    template_rows
+        rows read out in template space; may be left out
 
     Outputs
     -------
@@ -53,11 +68,15 @@ def init_quantify_wf(
         reference region as applied
     suvr_sd_mni
         standard deviation of the samples' SUVr in each voxel; only with spread
+    pvc_facts
+        how the partial volume was corrected, or why not; only with a correction
     """
-    inputs = ["activity", "t1w", "mni_to_t1w", "dseg", "inferior", "numbers"]
+    inputs = ["activity", "t1w", "mni_to_t1w", "dseg", "inferior", "numbers", "template_rows"]
     outputs = ["suvr_t1w", "suvr_mni", "table", "ref_mask", "activity"]
     if with_spread:
         inputs, outputs = [*inputs, "samples"], [*outputs, "suvr_sd_mni"]
+    if correction:
+        inputs, outputs = [*inputs, "brain", "csf", "gm", "wm"], [*outputs, "pvc_facts"]
     inputnode = Node(IdentityInterface(fields=inputs), name="inputnode")
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     warp_activity = Node(WarpActivity(), name="warp_activity", mem_gb=QUANTIFY_MEM_GB)
@@ -68,6 +87,9 @@ def init_quantify_wf(
             context=dict(context),
             flags=list(flags),
             intervals=dict(intervals),
+            second_refs=list(second_refs),
+            pvc=dict(pvc),
+            suit=suit,
         ),
         name="quantify",
         mem_gb=QUANTIFY_MEM_GB,
@@ -83,7 +105,8 @@ def init_quantify_wf(
         (inputnode, quantify, [("activity", "activity_mni"),
                                ("dseg", "dseg"),
                                ("inferior", "inferior"),
-                               ("numbers", "numbers")]),
+                               ("numbers", "numbers"),
+                               ("template_rows", "template_rows")]),
         (quantify, outputnode, [("suvr_t1w", "suvr_t1w"),
                                 ("suvr_mni", "suvr_mni"),
                                 ("table", "table"),
@@ -92,7 +115,34 @@ def init_quantify_wf(
     # fmt: on
     if with_spread:
         _add_spread(workflow, ref_region=ref_region, min_coverage=min_coverage)
+    if correction:
+        _add_correction(workflow, ref_region=ref_region, correction=correction)
     return workflow
+
+
+def _add_correction(
+    workflow: Workflow, *, ref_region: str, correction: Mapping[str, object]
+) -> None:
+    """Correct the image for partial volume; its means become further rows."""
+    correct = Node(
+        CorrectPartialVolume(ref_region=ref_region, brain_only=True, **correction),
+        name="correct",
+        mem_gb=CORRECT_MEM_GB,
+    )
+    get = workflow.get_node
+    # fmt: off
+    workflow.connect([
+        (get("warp_activity"), correct, [("out_file", "activity")]),
+        (get("inputnode"), correct, [("dseg", "dseg"),
+                                     ("inferior", "inferior"),
+                                     ("brain", "brain"),
+                                     ("csf", "csf"),
+                                     ("gm", "gm"),
+                                     ("wm", "wm")]),
+        (correct, get("quantify"), [("out_file", "corrected")]),
+        (correct, get("outputnode"), [("facts", "pvc_facts")]),
+    ])
+    # fmt: on
 
 
 def _add_spread(workflow: Workflow, *, ref_region: str, min_coverage: float) -> None:

@@ -88,6 +88,9 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     # fmt: on
     _save_anat(workflow, unit, card, config)
     _report(workflow, unit, card, config)
+    if card.space != ATLAS_SPACE:
+        align = alignment(workflow, card, config, atlas_space=ATLAS_SPACE)
+        workflow.connect(align, "xfm", workflow.get_node("warp_parcellation"), "atlas_to_mni")
     (_synthesis if unit.tracers else _template_space)(workflow, unit, card, config)
     for position, tracer in enumerate(unit.tracers):
         add_tracer(workflow, unit, card, config, tracer=tracer, position=position)
@@ -99,9 +102,6 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         )
     if unit.flair:
         _flair(workflow, unit, card, config)
-    if card.space != ATLAS_SPACE:
-        align = alignment(workflow, card, config, atlas_space=ATLAS_SPACE)
-        workflow.connect(align, "xfm", workflow.get_node("warp_parcellation"), "atlas_to_mni")
     if unit.suit and unit.suit.space != card.space:
         align = alignment(workflow, card, config, atlas_space=unit.suit.space)
         workflow.connect(align, "xfm", workflow.get_node("warp_parcellation"), "suit_to_mni")
@@ -118,6 +118,8 @@ def _synthesis(workflow: Workflow, unit: Unit, card: Card, config: Config) -> No
         n_transforms=1,
         name="t1w_to_network_wf",
     )
+    at_once = min(config.omp_nthreads, len(unit.tracers))
+    at_once = min(config.omp_nthreads, len(unit.tracers))
     synthesise = Node(
         SynthesisePET(
             model_dir=str(config.model_dir),
@@ -127,11 +129,11 @@ def _synthesis(workflow: Workflow, unit: Unit, card: Card, config: Config) -> No
             n_samples=config.n_samples,
             steps=steps_of(card, config),
             device=config.device,
-            num_threads=config.omp_nthreads,
+            num_threads=at_once,
         ),
         name="synthesise",
-        mem_gb=network_mem_gb(card.shape),
-        n_procs=config.omp_nthreads,
+        mem_gb=network_mem_gb(card.shape, at_once=at_once),
+        n_procs=at_once,
     )
     get = workflow.get_node
     # fmt: off

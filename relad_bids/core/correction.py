@@ -1,0 +1,167 @@
+"""Partial volume correction of one image of a head: which regions, and the corrected image.
+
+The arithmetic is that of :mod:`relad_bids.core.partial_volume`; here stands what the regions
+of a head are. All that takes up tracer beside the labels must be among them, or the cortex is
+biased (pet-quantification, section 1.7): what the labels leave of the brain, by tissue, and the
+shell of meninges around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from relad_bids.core.partial_volume import (
+    MIN_GREY,
+    gtm,
+    iterative_yang,
+    mueller_gaertner,
+    rbv,
+    region_model,
+)
+from relad_bids.errors import DataError
+
+Method = Literal["none", "gtm", "rbv", "mg", "iy"]
+
+NAMES: Mapping[str, str] = {"gtm": "GTM", "rbv": "RBV", "mg": "MG", "iy": "IY"}
+"""What the column ``pvc`` calls a method; the labels of PETPVC and PETSurfer."""
+
+LEFT_GM, LEFT_WM, LEFT_CSF, SHELL = 20001, 20002, 20003, 20004
+"""Numbers of what has no label: grey matter, white matter and fluid of the brain, and the
+shell of meninges around it. Above those of FreeSurfer."""
+
+PART = 30000
+"""Added to the labels of a reference region that is a part of them, so that its uptake is its
+own."""
+
+SHELL_MM = 4.0
+"""Thickness of the shell (``meninges-ring`` of the VOI sets: 1-4 mm outside)."""
+
+LEAST_GREY = 0.95
+"""Least share of grey matter in the reference region of Mueller-Gaertner, as of what is inside
+the field of view."""
+
+MARGIN_MM = 20.0
+"""What is kept of the image around the brain: more than twice the reach of a PSF of 10 mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A person's regions, all (I, J, K) on one grid."""
+
+    labels: NDArray[np.integer]
+    """Parcellation, cut by tissue; 0 where none."""
+    reference: NDArray[np.bool_]
+    """Reference region; may be a part of its labels."""
+    brain: NDArray[np.bool_]
+    csf: NDArray[np.floating]
+    gm: NDArray[np.floating]
+    wm: NDArray[np.floating]
+    """Tissue probabilities in [0, 1]."""
+    voxel_mm: Sequence[float]
+
+
+def head_regions(head: Head) -> NDArray[np.int32]:
+    """Number every voxel of the brain and the shell around it (I, J, K).
+
+    Labels keep their numbers, plus :data:`PART` inside the reference region; the rest of the
+    brain is sorted by its most probable tissue.
+    """
+    tissue = np.argmax(np.stack([head.gm, head.wm, head.csf]), axis=0)
+    rest = np.array([LEFT_GM, LEFT_WM, LEFT_CSF])[tissue]
+    outside_mm = ndimage.distance_transform_edt(~head.brain, sampling=head.voxel_mm)
+    shell = np.where((outside_mm > 0) & (outside_mm <= SHELL_MM), SHELL, 0)
+    around = np.where(head.brain, rest, shell)
+    inside = head.labels + PART * head.reference
+    return np.where(head.labels > 0, inside, around).astype(np.int32)
+
+
+def corrected_image(
+    activity: NDArray[np.floating], head: Head, *, method: Method, fwhm_mm: float
+) -> NDArray[np.float32]:
+    """Correct an image, so that its regional means are corrected means.
+
+    Parameters
+    ----------
+    activity : (I, J, K) float
+        Any linear unit whose zero is true zero; NaN where nothing was seen.
+    method
+        ``gtm``: each label has one value, that of the geometric transfer matrix. ``rbv``,
+        ``iy``: voxelwise. ``mg``: grey matter alone, with the tissue probabilities as fractions.
+    fwhm_mm
+        Point spread function of the image, full width at half maximum.
+
+    Returns
+    -------
+    (I, J, K) float32
+        In the unit of the image; NaN where nothing was seen, and where the method says nothing.
+
+    Raises
+    ------
+    DataError
+        Regions cannot be told apart at this width, or the reference region of ``mg`` is not of
+        grey matter.
+    UsageError
+        The width is that of no scanner, or below a voxel.
+    """
+    if method not in set(get_args(Method)) - {"none"}:
+        raise ValueError(f"{method} is no partial volume correction")
+    box = _around(head.brain, head.voxel_mm)
+    made = np.full(activity.shape, np.nan, dtype=np.float32)
+    made[box] = _corrected(activity[box], _cropped(head, box), method, fwhm_mm)
+    return made
+
+
+def _corrected(
+    activity: NDArray[np.floating], head: Head, method: Method, fwhm_mm: float
+) -> NDArray[np.float32]:
+    width = {"fwhm_mm": fwhm_mm, "voxel_mm": head.voxel_mm}
+    if method == "mg":
+        _require_grey(head)
+        return mueller_gaertner(activity, gm=head.gm, wm=head.wm, **width)  # type: ignore[arg-type]
+    seen = np.isfinite(activity)
+    regions = head_regions(head)
+    model = region_model(regions, seen=seen, **width)  # type: ignore[arg-type]
+    if method == "gtm":
+        table = gtm(activity, model)["corrected"]
+        values = table[model.numbers].to_numpy()
+        painted = np.where(seen & (head.labels > 0), model.paint(values), np.nan)
+        return np.asarray(painted, dtype=np.float32)
+    return rbv(activity, model) if method == "rbv" else iterative_yang(activity, model)
+
+
+def _require_grey(head: Head) -> None:
+    """Raise :class:`DataError` where the reference region is not one of grey matter."""
+    share = float((head.gm[head.reference] > MIN_GREY).mean()) if head.reference.any() else 0.0
+    if share < LEAST_GREY:
+        raise DataError(
+            f"grey matter makes up {share:.0%} of the reference region, needed are "
+            f"{LEAST_GREY:.0%}: Mueller-Gaertner has no value elsewhere, and what is left is "
+            "another region. Choose one of grey matter (--ref-region TRACER=cerebellum-gm), or "
+            "another --pvc."
+        )
+
+
+_Box = tuple[slice, ...]
+
+
+def _around(brain: NDArray[np.bool_], voxel_mm: Sequence[float]) -> _Box:
+    (found,) = ndimage.find_objects(brain.astype(np.uint8))
+    margins = [int(np.ceil(MARGIN_MM / size)) for size in voxel_mm]
+    return tuple(
+        slice(max(one.start - margin, 0), one.stop + margin)
+        for one, margin in zip(found, margins, strict=True)
+    )
+
+
+def _cropped(head: Head, box: _Box) -> Head:
+    cut = {
+        name: getattr(head, name)[box]
+        for name in ("labels", "reference", "brain", "csf", "gm", "wm")
+    }
+    return replace(head, **cut)
