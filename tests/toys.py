@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,7 @@ def drawing_network(card=None, *, spread=0.2, seed=3):
         )  # fmt: skip
         network.regression.prior.uniform_(-0.6, 0.2)
         network.sd.fill_(spread)
+        network.residuals.log_power.fill_(2 * math.log(spread))
     return network.eval()
 
 

@@ -147,11 +147,9 @@ class DDGAN(Model):
             share_at_end=0,
             chance=turn.chance,
         )
-        drawn, m, position = self.denoiser.look(drawn, turn)
-        clean, _ = self.denoiser.clean(
-            drawn.noisy, m, drawn.mri, drawn.t, drawn.tracer,
-            position=position, precision=turn.precision,
-        )  # fmt: skip
+        look = self.denoiser.look(drawn, turn)
+        drawn, m = look.drawn, look.m
+        clean, _ = self.denoiser.clean_of(look, turn)
         # The same noise in both: they differ as their clean images do, and by no other chance.
         noise = drawn.chance.normal(drawn.pet)
         before = share_before(self.schedule, drawn.t)

@@ -18,9 +18,11 @@ from relad_bids.model.diffusion.noising import Draw, crop_brain, draw, of_tracer
 from relad_bids.model.diffusion.schedule import build_schedule
 from relad_bids.model.learning.losses import Spread, masked_mean, squares_of
 from relad_bids.model.learning.regional_fit import fit_regional
+from relad_bids.model.learning.spectral_fit import fit_spectrum
 from relad_bids.model.networks.diffusion_unet import ConditionalDiffusionUNet
 from relad_bids.model.networks.grids import position_channels
 from relad_bids.model.networks.regional import RegionalRegression
+from relad_bids.model.networks.residuals import ResidualSpectrum
 
 DIFFUSION: Mapping[str, Any] = {
     "name": "cosine",
@@ -49,18 +51,32 @@ class DiffusionObjective:
     information about texture: L1 and critic look at these (method.md 2.11)."""
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one step learns from."""
+
+    drawn: Draw
+    m: Tensor
+    """(B, 1, I, J, K) the regression's estimate."""
+    expected: Tensor
+    """As ``drawn.noisy``: from :meth:`DDPM.expected`."""
+    position: Tensor | None
+    """(B, 3, I, J, K) of boxes; None for the whole grid."""
+
+
 class DDPM(Model):
     r"""Diffusion whose denoiser starts from the exact one of Gaussian residuals.
 
-    With :math:`m` the regression's estimate and :math:`s^2` about the variance around it, a
-    Gaussian :math:`x_0` has :math:`E[x_0|x_t] = m + c_\text{skip} (x_t - \alpha m)`,
-    :math:`c_\text{skip} = s^2 \alpha / (\alpha^2 s^2 + \sigma^2)`. The network learns the rest, in
-    units of the SD that is then left, :math:`c_\text{out} = s \sigma / \sqrt{\alpha^2 s^2 +
-    \sigma^2}`: the preconditioning of Karras et al. 2022 (Table 1) around a conditional mean,
+    With :math:`m` the regression's estimate and residuals around it that are Gaussian and
+    stationary inside the brain, :math:`E[x_0|x_t] = m + C_\text{skip} (x_t - \alpha m)` with a
+    filter :math:`C_\text{skip}` that passes what the scanner resolves
+    (:class:`~relad_bids.model.networks.residuals.ResidualSpectrum`). The network learns the rest,
+    in units of the SD :math:`c_\text{out}` that is then left: the preconditioning of Karras et al.
+    2022 (Table 1) around a conditional mean and for residuals that hang together in space,
 
-    .. math:: \hat x_0 = m + c_\text{skip} (x_t - \alpha m) + c_\text{out} F(x_t, m, \text{MRI}, t)
+    .. math:: \hat x_0 = m + C_\text{skip} (x_t - \alpha m) + c_\text{out} F(x_t, m, \text{MRI}, t)
 
-    At pure noise :math:`c_\text{skip} = 0` and one pass is a posterior-mean network.
+    At pure noise :math:`C_\text{skip} = 0` and one pass is a posterior-mean network.
 
     Parameters
     ----------
@@ -104,10 +120,12 @@ class DDPM(Model):
         self.regression = RegionalRegression(
             n_sequences=n_sequences, n_tracers=n_tracers, rank=rank, shape=shape
         )
-        # Beside the MRI the network sees the regression's estimate (1) and where it is (3).
+        # Beside the MRI the network sees the regression's estimate (1), what Gaussian residuals
+        # would add to it (1) and where it is (3).
         self.network = ConditionalDiffusionUNet(
-            n_sequences=n_sequences + 4, n_tracer_classes=n_tracers, **network
+            n_sequences=n_sequences + 5, n_tracer_classes=n_tracers, **network
         )
+        self.residuals = ResidualSpectrum(n_tracers=n_tracers, shape=shape)
         self.register_buffer("sd", torch.ones(n_tracers))
         self.register_buffer("tracer_weight", torch.ones(n_tracers))
         self.register_buffer("position", position_channels(shape), persistent=False)
@@ -117,19 +135,34 @@ class DDPM(Model):
 
     def prepare(self, batches: Iterable[Batch], *, missing_flair: float) -> Spread:
         spread = fit_regional(self.regression, batches, missing_flair=missing_flair)
+        self.prepare_residuals(batches)
         self.sd.copy_(spread.voxel.sqrt())
         scans = sum(batch.available.sum(0) for batch in batches)
         self.tracer_weight.copy_(1 / torch.as_tensor(scans))
         return spread
 
+    def prepare_residuals(self, batches: Iterable[Batch]) -> None:
+        """Fit how what the regression leaves hangs together in space."""
+        fit_spectrum(self.residuals, batches, self.regression)
+
     def estimate(self, mri: Tensor, tracer: Tensor) -> Tensor:
         """What the regression says, m (B, 1, I, J, K)."""
         return of_tracer(self.regression(mri), tracer)
+
+    def expected(self, x_t: Tensor, m: Tensor, mri: Tensor, t: Tensor, tracer: Tensor) -> Tensor:
+        """E[x0 | x_t] (B, 1, I, J, K) if residuals were Gaussian and stationary in the brain.
+
+        Always of the whole grid.
+        """
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        deviation = torch.where(brain_of(mri), x_t - alpha * m, 0)
+        return m + self.residuals.expected(deviation, tracer, alpha, sigma)
 
     def clean(
         self,
         x_t: Tensor,
         m: Tensor,
+        expected: Tensor,
         mri: Tensor,
         t: Tensor,
         tracer: Tensor,
@@ -139,47 +172,53 @@ class DDPM(Model):
     ) -> tuple[Tensor, Tensor]:
         """Estimate of the clean PET (B, 1, I, J, K), not clamped; ``c_out`` (B, 1, 1, 1, 1).
 
-        ``position`` (B, 3, I, J, K) is that of boxes; by default that of the whole grid.
+        ``expected`` is that of :meth:`expected`. ``position`` (B, 3, I, J, K) is that of boxes;
+        by default that of the whole grid.
         """
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         s = self.sd[tracer].reshape(-1, 1, 1, 1, 1)
-        spread = (alpha.square() * s.square() + sigma.square()).sqrt()
-        deviation = x_t - alpha * m
+        noisy = (x_t - alpha * m) / (alpha.square() * s.square() + sigma.square()).sqrt()
         if position is None:
             position = self.position.expand(len(mri), -1, -1, -1, -1)
-        conditions = torch.cat([mri, m, position], 1)
+        conditions = torch.cat([mri, m, (expected - m) / s, position], 1)
         with precision():
-            learned = self.network(deviation / spread, conditions, t, tracer)
-        c_out = s * sigma / spread
-        return m + s.square() * alpha / spread.square() * deviation + c_out * learned, c_out
+            learned = self.network(noisy, conditions, t, tracer)
+        c_out = self.residuals.left(tracer, alpha, sigma)
+        return expected + c_out * learned, c_out
 
     def fit(self, batch: Batch, turn: Turn) -> None:
-        drawn, m, position = self.look(self.draw(batch, turn), turn)
-        clean, c_out = self.clean(
-            drawn.noisy, m, drawn.mri, drawn.t, drawn.tracer,
-            position=position, precision=turn.precision,
-        )  # fmt: skip
-        terms = self.terms(drawn, clean, c_out, turn)
+        seen = self.look(self.draw(batch, turn), turn)
+        clean, c_out = self.clean_of(seen, turn)
+        terms = self.terms(seen.drawn, clean, c_out, turn)
         loss = torch.stack(list(terms.values())).sum()
-        turn.descend("network", loss, of=len(drawn.t), log=terms)
+        turn.descend("network", loss, of=len(seen.drawn.t), log=terms)
 
-    def look(self, drawn: Draw, turn: Turn) -> tuple[Draw, Tensor, Tensor | None]:
-        """What is learned from, with the regression's estimate and, in boxes, the position.
+    def clean_of(self, seen: Look, turn: Turn) -> tuple[Tensor, Tensor]:
+        """:meth:`clean` of what is learned from."""
+        drawn = seen.drawn
+        return self.clean(
+            drawn.noisy, seen.m, seen.expected, drawn.mri, drawn.t, drawn.tracer,
+            position=seen.position, precision=turn.precision,
+        )  # fmt: skip
 
-        Of the whole grid, or of a box for each participant; the regression sees all in any case.
+    def look(self, drawn: Draw, turn: Turn) -> Look:
+        """What is learned from: the whole grid, or a box for each participant.
+
+        The regression and the residuals' filter see all in any case.
         """
         m = self.estimate(drawn.mri, drawn.tracer)
+        expected = self.expected(drawn.noisy, m, drawn.mri, drawn.t, drawn.tracer)
         if not turn.patch:
-            return drawn, m, None
+            return Look(drawn, m, expected, None)
         images = [
-            drawn.mri, drawn.pet, drawn.mask, drawn.noise, drawn.noisy, m,
+            drawn.mri, drawn.pet, drawn.mask, drawn.noise, drawn.noisy, m, expected,
             self.position.expand(len(m), -1, -1, -1, -1),
         ]  # fmt: skip
-        mri, pet, mask, noise, noisy, m, position = crop_brain(
+        mri, pet, mask, noise, noisy, m, expected, position = crop_brain(
             images, drawn.mask, edge=turn.patch, chance=drawn.chance
         )
         drawn = replace(drawn, mri=mri, pet=pet, mask=mask, noise=noise, noisy=noisy)
-        return drawn, m, position
+        return Look(drawn, m, expected, position)
 
     def draw(self, batch: Batch, turn: Turn) -> Draw:
         return draw(
@@ -219,12 +258,13 @@ class DDPM(Model):
         steps: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        brain = (mri != BACKGROUND).any(1, keepdim=True)
+        brain = brain_of(mri)
         index = torch.full((1,), tracer, device=mri.device)
         m = self.estimate(mri, index)
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            clean, _ = self.clean(x_t, m, mri, t, index)
+            expected = self.expected(x_t, m, mri, t, index)
+            clean, _ = self.clean(x_t, m, expected, mri, t, index)
             clean = clean.clamp(-1, 1) if self.schedule.clip else clean
             return torch.where(brain, clean, BACKGROUND)
 
@@ -235,6 +275,11 @@ class DDPM(Model):
 
     def linear_part(self) -> RegionalRegression:
         return self.regression
+
+
+def brain_of(mri: Tensor) -> Tensor:
+    """Where a prepared MRI (B, S, I, J, K) shows a brain, (B, 1, I, J, K) bool."""
+    return (mri != BACKGROUND).any(1, keepdim=True)
 
 
 class FICD(DDPM):

@@ -56,16 +56,14 @@ class RelA(DDPM):
         return {**super().parts(), "critic": self.critic.parameters()}
 
     def fit(self, batch: Batch, turn: Turn) -> None:
-        drawn, m, position = self.look(self.draw(batch, turn), turn)
-        clean, c_out = self.clean(
-            drawn.noisy, m, drawn.mri, drawn.t, drawn.tracer,
-            position=position, precision=turn.precision,
-        )  # fmt: skip
+        look = self.look(self.draw(batch, turn), turn)
+        drawn = look.drawn
+        clean, c_out = self.clean_of(look, turn)
         terms = self.terms(drawn, clean, c_out, turn)
         seen = self.informative(drawn.t)
         plays = turn.step >= self.objective.adversarial_from and bool(seen.any())
         if plays:
-            images = [self.shown(pet, m, drawn) for pet in (drawn.pet, clean)]
+            images = [self.shown(pet, look.m, drawn) for pet in (drawn.pet, clean)]
             parts = [part[seen] for part in (*images, drawn.mri)]
             real, fake, mri = crop_alike(
                 parts, edge=self.objective.critic_crop, chance=drawn.chance.of(seen)

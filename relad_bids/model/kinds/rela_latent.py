@@ -25,6 +25,7 @@ from relad_bids.model.data import Batch
 from relad_bids.model.diffusion.draws import draw_samples
 from relad_bids.model.diffusion.noising import Draw
 from relad_bids.model.kinds.ddpm import DIFFUSION as DIFFUSION_OF_VOXELS
+from relad_bids.model.kinds.ddpm import brain_of
 from relad_bids.model.kinds.rela import RelA
 from relad_bids.model.learning.adversarial import Critic
 from relad_bids.model.learning.losses import masked_mean
@@ -125,7 +126,8 @@ class RelALatent(RelA):
         edge, self.n_channels = self.autoencoder.edge, len(self.autoencoder.centre)
         self.cells = i, j, k = cells(shape, edge)
         self.position = position_channels((i, j, k))
-        # In place of those for voxels.
+        # In place of those for voxels; a latent is taken as white.
+        del self.residuals
         self.network = LatentDiffusionUNet(
             n_channels=self.n_channels,
             n_conditions=(n_sequences + 1) * (1 + edge**3) + 3,
@@ -139,6 +141,9 @@ class RelALatent(RelA):
                 n_tracers=n_tracers,
                 channels=self.objective.critic_channels,
             )
+
+    def prepare_residuals(self, batches: Iterable[Batch]) -> None:
+        pass
 
     def parts(self) -> Mapping[str, Iterable[nn.Parameter]]:
         network = [*self.autoencoder.parameters(), *self.network.parameters()]
@@ -179,10 +184,15 @@ class RelALatent(RelA):
         s = self.sd[drawn.tracer].reshape(-1, 1, 1, 1, 1)
         return (drawn.pet - self.estimate(drawn.mri, drawn.tracer)) / s * drawn.mask
 
+    def expected(self, x_t: Tensor, m: Tensor, mri: Tensor, t: Tensor, tracer: Tensor) -> Tensor:
+        """E[z0 | z_t] (B, Z, i, j, k) of a latent that is standard normal everywhere."""
+        return self.schedule.alpha(t) * x_t
+
     def clean(
         self,
         x_t: Tensor,
         m: Tensor,
+        expected: Tensor,
         mri: Tensor,
         t: Tensor,
         tracer: Tensor,
@@ -194,10 +204,10 @@ class RelALatent(RelA):
 
         Always of the whole grid: there is no ``position`` of boxes.
         """
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        sigma = self.schedule.sigma(t)
         with precision():
             learned = self.network(x_t, self._conditions(mri, m), t, tracer)
-        return alpha * x_t + sigma * learned, sigma
+        return expected + sigma * learned, sigma
 
     def _conditions(self, mri: Tensor, m: Tensor) -> Tensor:
         """MRI, m and position by cells, (B, C, i, j, k).
@@ -241,13 +251,14 @@ class RelALatent(RelA):
         steps: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        brain = (mri != BACKGROUND).any(1, keepdim=True)
+        brain = brain_of(mri)
         index = torch.full((1,), tracer, device=mri.device)
         m = self.estimate(mri, index)
         inside = self.autoencoder.inside(brain)
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            clean, _ = self.clean(x_t, m, mri, t, index)
+            expected = self.expected(x_t, m, mri, t, index)
+            clean, _ = self.clean(x_t, m, expected, mri, t, index)
             return torch.where(inside, clean, BACKGROUND)
 
         latents = draw_samples(

@@ -65,8 +65,8 @@ def test_the_networks_see_a_box_of_brain_and_where_it_is(kind, batch):
     run(model, batch, EDGE)
     (conditions,) = seen
     assert conditions.shape[-3:] == (EDGE,) * 3
-    # MRI 2, then the diffusion's m before the position.
-    at = 3 if conditions.shape[1] == 6 else 2
+    # MRI 2, then the diffusion's m and what is expected, before the position.
+    at = 2 if hasattr(model, "unet") else 4
     for b in range(3):
         first = [
             round((conditions[b, at + axis, 0, 0, 0].item() + 1) / 2 * (side - 1))

@@ -67,6 +67,7 @@ def model(**objective):
     generator = torch.Generator().manual_seed(2)
     made.denoiser.regression.prior.copy_(torch.rand(2, *SHAPE, generator=generator) - 0.8)
     made.denoiser.sd.copy_(torch.tensor(S))
+    made.denoiser.residuals.log_power.copy_(2 * torch.tensor(S).log()[:, None])
     return made
 
 

@@ -254,6 +254,11 @@ def test_one_pass_of_a_silent_network_is_the_regression(silent, shape):
         torch.testing.assert_close(made.predict(mri, tracer), expected, atol=1e-6, rtol=1e-6)
 
 
+def answer_of(made, x_t, mri, t, tracer):
+    m = mri[:, :1]
+    return made.clean(x_t, m, made.expected(x_t, m, mri, t, tracer), mri, t, tracer)
+
+
 @pytest.mark.parametrize("t", [0, 10, 400, 900, 999])
 @torch.inference_mode()
 def test_a_silent_network_leaves_the_exact_denoiser_of_a_standard_normal(silent, batch, t):
@@ -261,7 +266,7 @@ def test_a_silent_network_leaves_the_exact_denoiser_of_a_standard_normal(silent,
     made = silent()
     index, when = torch.zeros(6, dtype=torch.int64), torch.full((6,), t)
     x_t = normal(6, 4, *CELLS)
-    clean, c_out = made.clean(x_t, batch.mri[:, :1], batch.mri, when, index)
+    clean, c_out = answer_of(made, x_t, batch.mri, when, index)
     a = made.schedule.alphas_cumprod[t].item()
     data = a / (1 - a)
     expected = (data / a**0.5 if a else 0) * x_t / (1 + data)
@@ -274,7 +279,7 @@ def test_what_the_network_says_is_added_in_the_unit_of_what_is_left(make, batch)
     made.network.forward = lambda x_t, conditions, t, tracer: torch.full_like(x_t, 2.0)
     index, when = torch.zeros(6, dtype=torch.int64), torch.full((6,), 700)
     x_t = normal(6, 4, *CELLS)
-    clean, sigma = made.clean(x_t, batch.mri[:, :1], batch.mri, when, index)
+    clean, sigma = answer_of(made, x_t, batch.mri, when, index)
     torch.testing.assert_close(clean, made.schedule.alpha(when) * x_t + 2 * sigma)
     assert sigma.flatten()[0].item() == pytest.approx(made.schedule.sigma(when)[0].item())
 
@@ -288,7 +293,7 @@ def test_a_silent_network_has_the_error_one(silent):
     inside = torch.ones(64, 1, *CELLS, dtype=torch.bool)
     noisy = made.schedule.add_noise(z, noise, t)
     drawn = Draw(mri, z, inside, torch.zeros_like(t), t, noise, noisy, NOBODYS)
-    clean, c_out = made.clean(noisy, mri[:, :1], mri, t, drawn.tracer)
+    clean, c_out = answer_of(made, noisy, mri, t, drawn.tracer)
     terms = made.terms(drawn, clean, c_out, turn(deaf))
     n = z.numel()
     assert terms["latent"].item() == pytest.approx(1, abs=4 * (2 / n) ** 0.5)
