@@ -182,7 +182,7 @@ def coregistration_figure(
     outline(sheet, np.where(upper, np.nan, inside), 0.5, TEXT, width=0.9)
     _tissue_edges(sheet, np.where(upper, np.nan, anatomy), brain, colour=REFERENCE)
     keys = [
-        Key(TEXT, f"measured {tracer}; upper rows: T1w; lower rows: PET", line=False),
+        Key(TEXT, f"measured {tracer}, below the T1w", line=False),
         *(Key(c, f"{share:g} of its median") for share, c in ISO_LINES.items()),
         Key(TEXT, "brain mask"),
         Key(REFERENCE, "grey-white border"),

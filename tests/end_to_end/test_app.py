@@ -438,3 +438,65 @@ def test_a_bad_image_stops_its_own_participant_only(run, dataset, tmp_path):
     qc = pd.read_csv(out / "sub-002" / "sub-002_desc-relad_qc.tsv", sep="\t")
     assert qc.loc[0, "status"] == "failed"
     assert not list((out / "sub-002").rglob("*.nii.gz"))
+
+
+@pytest.fixture(scope="module")
+def own(run, dataset, tmp_path_factory):
+    """Measured PET alone, with the phantom's true labels as FreeSurfer's and one more atlas."""
+    folder = tmp_path_factory.mktemp("own")
+    truth = nb.load(
+        dataset / "derivatives/truth/sub-001/anat/sub-001_space-T1w_desc-truth_dseg.nii.gz"
+    )
+    turned = nb.orientations.axcodes2ornt(("L", "I", "A"))
+    image = truth.as_reoriented(
+        nb.orientations.ornt_transform(nb.orientations.io_orientation(truth.affine), turned)
+    )
+    mri = folder / "fs" / "sub-001" / "mri"
+    mri.mkdir(parents=True)
+    numbers = np.ascontiguousarray(image.dataobj).astype(np.int32)
+    nb.MGHImage(numbers, image.affine).to_filename(mri / "aparc+aseg.mgz")
+    name = "halves_space-MNI152NLin6Asym_dseg"
+    shape, affine = (46, 55, 46), np.diag([-4.0, 4, 4, 1])
+    affine[:3, 3] = 90, -126, -72
+    halves = np.where(np.arange(46) < 22, 2, 1)[:, None, None] * np.ones(shape)
+    nb.Nifti1Image(halves.astype(np.float32), affine).to_filename(folder / f"{name}.nii.gz")
+    (folder / f"{name}.tsv").write_text("index\tname\n1\tLeft\n2\tRight\n")
+    done = relad_bids(
+        dataset, folder / "out", "participant", "-w", run[2], "--sloppy", "--nprocs", 1,
+        "--synth-tracers", "none", "--fs-subjects-dir", folder / "fs",
+        "--atlas-dataset", f"halves={folder / name}.nii.gz", before=no_network(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done, folder / "out"
+
+
+def test_measured_pet_alone_makes_no_synthetic_file(own):
+    done, out = own
+    assert "measured PET alone" in done.stderr
+    assert "1 done, 1 left out, 0 failed" in done.stderr
+    assert not [path for path in out.rglob("sub-*") if "synth" in path.name or "norm" in path.name]
+    page = (out / "sub-001.html").read_text()
+    assert "On the T1w" in page
+    assert "Synthetic" not in page
+    row = pd.read_csv(out / "sub-001" / "sub-001_desc-relad_qc.tsv", sep="\t").iloc[0]
+    assert row["flags"] == "ok"
+    assert row["pet_nmi_margin"] > 0
+
+
+def test_the_users_labels_and_atlas_are_in_their_tables(own):
+    _, out = own
+    head = out / "sub-001" / "pet" / "sub-001_trc-11CPIB_atlas"
+    tail = "model-SUVR_desc-measured_kinpar.tsv"
+    main = pd.read_csv(f"{head}-DesikanKilliany_{tail}", sep="\t")
+    assert set(main["voi_source"]) == {"freesurfer"}
+    halves = pd.read_csv(f"{head}-halves_{tail}", sep="\t")
+    assert halves["hemi"].tolist() == ["L", "R"]
+    assert (halves["volume_mm3"] > 150_000).all()
+    whole = main.set_index(["voi", "hemi"]).loc["neocortex"]["suvr_mean"]
+    # Half a brain's grey matter is mostly neocortex.
+    np.testing.assert_allclose(halves["suvr_mean"], whole[["L", "R"]], rtol=0.1)
+    assert (halves["ref_mean"] == main["ref_mean"].iloc[0]).all()
+
+
+def test_the_validator_takes_measured_pet_alone_and_atlases(own):
+    assert issues(own[1]) == (0, [])
