@@ -46,6 +46,7 @@ def skill_table(
     primary: Mapping[str, str],
     rng: np.random.Generator,
     n_draws: int = N_DRAWS,
+    words: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Hold one model against each floor, per tracer and VOI.
 
@@ -55,6 +56,8 @@ def skill_table(
         :func:`relad_bids.core.evaluation.evaluate` of ``pairs`` and ``floors``.
     primary
         Tracer -> the VOI that was declared before looking.
+    words
+        Floor -> what the verdict calls it; :data:`WORDS` by default.
 
     Returns
     -------
@@ -78,8 +81,12 @@ def skill_table(
     ]
     table = pd.DataFrame(rows, columns=[name for name in SKILL_COLUMNS if name != "verdict"])
     table["p_fdr"] = _adjusted(table)
-    words = [verdict(row.skill, row.low, row.high, row.n, row.floor) for row in table.itertuples()]
-    return table.assign(verdict=words)
+    names = WORDS if words is None else words
+    found = [
+        verdict(row.skill, row.low, row.high, row.n, names[row.floor])
+        for row in table.itertuples()
+    ]
+    return table.assign(verdict=found)
 
 
 WORDS: Mapping[str, str] = {
@@ -91,14 +98,14 @@ WORDS: Mapping[str, str] = {
 
 
 def verdict(skill: float, low: float, high: float, n: int, floor: str) -> str:
-    """Put a skill and its interval into words.
+    """Put a skill over ``floor``, such as "the training mean", and its interval into words.
 
     An interval is missing where there are too few participants, and where the skill does not
     vary over the draws, as that of a model which is its own floor.
     """
-    than = f"than {WORDS[floor]}"
+    than = f"than {floor}"
     if np.isnan(skill):
-        return f"not known: there is no {WORDS[floor].removeprefix('the ')} for these scans"
+        return f"not known: there is no {floor.removeprefix('the ')} for these scans"
     if np.isnan(low):
         if n < (fewest := fewest_participants(CONFIDENCE)):
             return f"not known: {n} participants, an interval needs {fewest}"
