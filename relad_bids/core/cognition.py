@@ -231,6 +231,4 @@ def _with_permutations(table: pd.DataFrame, r2: Values, width: int, n: int) -> p
 
 
 def _r2(score: Values, predicted: Values, base: Values, weight: Values) -> Values:
-    return np.asarray(
-        1 - weight @ (score - predicted) ** 2 / (weight @ (score - base) ** 2)
-    )
+    return np.asarray(1 - weight @ (score - predicted) ** 2 / (weight @ (score - base) ** 2))

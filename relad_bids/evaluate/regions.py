@@ -20,6 +20,7 @@ from relad_bids.vois import COMPARED, quantified_vois, reference_mask, reference
 
 GREY, WHITE = "grey-matter", "white-matter"
 
+
 @dataclass(frozen=True, eq=False)
 class Regions:
     """Parcellation and tissue of the template; arrays (I, J, K)."""

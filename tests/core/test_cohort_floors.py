@@ -96,4 +96,6 @@ def test_nobody_is_given_their_own_answer():
 
 
 def test_one_person_has_nobody_to_be_confused_with():
-    assert permuted(cohort(np.random.default_rng(9), n=1), rng=np.random.default_rng(1)).isna().all()
+    assert (
+        permuted(cohort(np.random.default_rng(9), n=1), rng=np.random.default_rng(1)).isna().all()
+    )

@@ -70,7 +70,9 @@ def placements(score, positive):
     """Variance of the area from all pairs of a positive and a negative (DeLong 1988, eq. 5-7)."""
     ours, others = score[positive], score[~positive]
     wins = (ours[:, None] > others) + 0.5 * (ours[:, None] == others)
-    return wins.mean(), wins.mean(1).var(ddof=1) / ours.size + wins.mean(0).var(ddof=1) / others.size
+    return wins.mean(), wins.mean(1).var(ddof=1) / ours.size + wins.mean(0).var(
+        ddof=1
+    ) / others.size
 
 
 def test_delong_against_all_pairs():
