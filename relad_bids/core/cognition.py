@@ -54,9 +54,9 @@ METRICS: Mapping[str, str] = {
 }
 THEORY = (
     "Synthetic PET is computed from the MRI. By the data-processing inequality it cannot hold "
-    "more about cognition than the MRI and what the network learned in training: a gain of M2 over M1 "
-    "is a gain of feature extraction, and is to be held against the non-linear function of the "
-    "same MRI. Diagnosis is a mediator and is no covariate."
+    "more about cognition than the MRI and what the network learned in training: a gain of M2 "
+    "over M1 is a gain of feature extraction, and is to be held against the non-linear function "
+    "of the same MRI. Diagnosis is a mediator and is no covariate."
 )
 
 COGNITION_COLUMNS: Mapping[str, dict[str, object]] = {

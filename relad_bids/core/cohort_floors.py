@@ -71,38 +71,46 @@ def ridge_on(
     Parameters
     ----------
     pairs
-        ``participant_id tracer voi truth``; the index names the scan in ``predictors``.
+        ``participant_id tracer voi truth scan``; one row per scan and VOI.
     predictors : (scans, P)
-        One row per scan; scans with a hole are left out.
+        Index ``scan``; scans with a hole are left out.
 
     Returns
     -------
     Series
         Aligned with ``pairs``; NaN below :data:`MIN_FOR_RIDGE` participants.
     """
-    require_columns(pairs, ["participant_id", "tracer", "voi", "truth"])
+    require_columns(pairs, ["participant_id", "tracer", "voi", "truth", "scan"])
     complete = predictors.dropna()
     found = np.full(len(pairs), np.nan)
     people = pairs["participant_id"].unique()
     fold_of = pd.Series(rng.permutation(len(people)) % N_FOLDS, index=people)
-    for where in pairs.groupby(["tracer", "voi"], observed=True).indices.values():
+    together: dict[tuple[object, bytes], list[NDArray[np.integer]]] = {}
+    for (tracer, _), where in pairs.groupby(["tracer", "voi"], observed=True).indices.items():
         rows = pairs.iloc[where]
-        usable = rows["truth"].notna().to_numpy() & rows.index.isin(complete.index)
-        if rows["participant_id"][usable].nunique() < MIN_FOR_RIDGE:
-            continue
-        at, kept = where[usable], rows[usable]
-        x = complete.loc[kept.index].to_numpy(dtype=np.float64)
-        y = kept["truth"].to_numpy(dtype=np.float64)
-        found[at] = _out_of_fold(x, y, kept["participant_id"].map(fold_of).to_numpy())
+        usable = where[(rows["truth"].notna() & rows["scan"].isin(complete.index)).to_numpy()]
+        scans = complete.index.get_indexer(pairs["scan"].iloc[usable])
+        if pairs["participant_id"].iloc[usable].nunique() >= MIN_FOR_RIDGE:
+            # Regions of the same scans share their predictors, and one fit.
+            together.setdefault((tracer, scans.tobytes()), []).append(usable)
+    for places in together.values():
+        kept = pairs.iloc[places[0]]
+        x = complete.loc[kept["scan"]].to_numpy(dtype=np.float64)
+        y = np.stack([pairs["truth"].iloc[at].to_numpy(dtype=np.float64) for at in places], axis=1)
+        predicted = _out_of_fold(x, y, kept["participant_id"].map(fold_of).to_numpy())
+        for at, column in zip(places, predicted.T, strict=True):
+            found[at] = column
     return pd.Series(found, index=pairs.index)
 
 
 def _out_of_fold(x: Values, y: Values, fold: NDArray[np.integer]) -> Values:
-    predicted = np.full(y.size, np.nan)
+    """Predictions (N, V) of the values y (N, V), each region with a penalty of its own."""
+    predicted = np.full(y.shape, np.nan)
     for one in np.unique(fold):
         out = fold == one
-        model = make_pipeline(StandardScaler(), RidgeCV(alphas=ALPHAS))
-        predicted[out] = model.fit(x[~out], y[~out]).predict(x[out])
+        ridge = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
+        model = make_pipeline(StandardScaler(), ridge).fit(x[~out], y[~out])
+        predicted[out] = model.predict(x[out]).reshape(predicted[out].shape)
     return predicted
 
 

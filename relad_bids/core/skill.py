@@ -9,7 +9,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from relad_bids.core.bootstrap import CONFIDENCE, N_DRAWS, fewest_participants
-from relad_bids.core.evaluation import TABLE_COLUMNS, compare
+from relad_bids.core.evaluation import TABLE_COLUMNS, swapped_p
 
 SKILL_COLUMNS: Mapping[str, dict[str, object]] = {
     "tracer": TABLE_COLUMNS["tracer"],
@@ -129,8 +129,14 @@ def _difference(
         {name: (known[name] - known["truth"]).abs() for name in ("estimate", floor)}
     )
     each = errors.groupby(known["participant_id"]).mean()
-    found = compare(each["estimate"], each[floor], rng=rng, n_draws=n_draws)
-    return {"difference": found.difference, "effect": found.effect, "p": found.p}
+    between = (each["estimate"] - each[floor]).to_numpy(dtype=np.float64)
+    mean = float(between.mean()) if between.size else np.nan
+    sd = float(between.std(ddof=1)) if between.size > 1 else np.nan
+    return {
+        "difference": mean,
+        "effect": mean / sd if sd else np.nan,
+        "p": swapped_p(each["estimate"], each[floor], rng=rng, n_draws=n_draws),
+    }
 
 
 def _adjusted(table: pd.DataFrame) -> pd.Series:

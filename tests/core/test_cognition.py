@@ -26,6 +26,7 @@ def told(cohort, seed=1, **settings):
     return table.set_index(["model", "metric"])
 
 
+@pytest.mark.slow
 def test_under_the_null_synthetic_pet_gains_nothing():
     """Eight cohorts in which it holds nothing but MRI: the intervals of the gain hold 0, and no
     p is small in all. At 95 %, seven of eight or more hold it in 94 of 100 such tests."""

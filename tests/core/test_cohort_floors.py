@@ -18,6 +18,7 @@ def cohort(rng, n=40, scans=1):
             "truth": truth[person] + rng.normal(0, 0.01, len(person)),
             "estimate": rng.normal(1.2, 0.1, len(person)),
             "age": age[person], "female": female[person],
+            "scan": [f"scan{i}" for i in range(len(person))],
         },
         index=[f"scan{i}" for i in range(len(person))],
     )  # fmt: skip
@@ -59,6 +60,19 @@ def test_ridge_learns_from_others_what_volumes_tell():
     error = np.mean((found - frame["truth"]) ** 2)
     # Noise of 0.03 and 12 slopes from 108 people: 0.03^2 (1 + 12 / 108).
     assert error == pytest.approx(0.03**2 * (1 + 12 / 108), rel=0.3)
+
+
+def test_regions_that_share_a_fit_have_penalties_of_their_own():
+    rng = np.random.default_rng(10)
+    first = cohort(rng, n=60)
+    volumes = pd.DataFrame(rng.normal(0, 1, (60, 8)), index=first.index)
+    first["truth"] = 1 + volumes[0] + rng.normal(0, 0.1, 60)
+    second = first.assign(voi="thalamus", truth=rng.normal(1, 1, 60))
+    alone = [ridge_on(one, volumes, rng=np.random.default_rng(1)) for one in (first, second)]
+    both = ridge_on(
+        pd.concat([first, second], ignore_index=True), volumes, rng=np.random.default_rng(1)
+    )
+    np.testing.assert_allclose(both, np.concatenate(alone))
 
 
 def test_ridge_on_noise_is_no_better_than_the_mean():

@@ -53,7 +53,7 @@ def test_sites_that_do_not_differ_are_left_nearly_as_they_are():
 
 
 def test_applied_to_others_it_uses_what_was_learnt():
-    """Half of the people teach; in the other half the shift goes too, and nothing of it is used."""
+    """Half of the people teach; in others the shift goes too, and nothing of theirs is used."""
     values, site, age, _ = cohort(np.random.default_rng(3), n=80)
     first = np.tile(np.arange(80) < 40, 3)
     model = learn(values[first], site[first], age[first])
