@@ -28,6 +28,15 @@ _RULED = {GEOMETRIC: (8, 47), ERODED: (2, 41, 77)}
 PSEUDO_REFERENCE = frozenset({"tspo"})
 """Targets that no region is free of (pet-quantification 0.5, 1.6): the ratio is a pattern."""
 
+COMPARED: Mapping[str, tuple[str, ...]] = {
+    "tau": ("tau", "tspo", "offtarget"),
+    "amyloid": ("amyloid", "tspo"),
+    "tspo": ("tspo",),
+    "metabolism": ("tspo",),
+}
+"""Target -> the families of VOIs that synthetic and measured PET are compared in; ``tspo`` holds
+the lobes and nuclei of any tracer."""
+
 
 def quantified_vois(numbers: Iterable[int]) -> tuple[VOI, ...]:
     """Every VOI of a table, in the order of its rows: sets, their halves, then single labels.

@@ -15,8 +15,8 @@ PACKAGES = {"relad_bids": ROOT, "relad_workflows": ROOT / "workflows"}
 IMAGING = {"nibabel", "nipype", "bids", "ants"}
 LEARNING = {"torch", "monai", "safetensors"}
 SHELLS = {
-    "relad_bids.cli", "relad_bids.evaluate", "relad_bids.interfaces", "relad_bids.reports",
-    "relad_workflows",
+    "relad_bids.cli", "relad_bids.evaluate", "relad_bids.group", "relad_bids.interfaces",
+    "relad_bids.reports", "relad_workflows",
 }  # fmt: skip
 
 FORBIDDEN = {
@@ -37,6 +37,10 @@ FORBIDDEN = {
     | SHELLS - {"relad_bids.reports"},
     "relad_bids.evaluate": {"nipype", "bids", "ants", "relad_bids.mri"}
     | SHELLS - {"relad_bids.evaluate"},
+    "relad_bids.group": IMAGING | LEARNING
+    | SHELLS - {"relad_bids.group", "relad_bids.reports"}
+    | {"relad_bids.cohorts", "relad_bids.mri", "relad_bids.pet", "relad_bids.phantom",
+       "relad_bids.model.kinds", "relad_bids.model.learning", "relad_bids.model.networks"},
     "relad_bids.interfaces": {"bids", "relad_workflows", "relad_bids.cli", "relad_bids.phantom",
                               "relad_bids.evaluate"},
     "relad_workflows": {"numpy", "nibabel", "bids", "ants", "relad_bids.cli",

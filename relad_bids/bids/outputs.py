@@ -7,7 +7,6 @@ The patterns follow BIDS 1.11 where it speaks, and drafts BEP014 (``xfm``) and B
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,30 +79,31 @@ PRODUCTS: Mapping[str, Product] = {
 
 NO_ENTITIES: Mapping[str, str] = {}
 
-GROUP_TABLES: Mapping[str, str] = {
-    "kinpar": f"atlas-{ATLAS}_model-SUVR_desc-synth_kinpar.tsv",
-    "measured_kinpar": f"atlas-{ATLAS}_model-SUVR_desc-measured_kinpar.tsv",
-}
-"""Product of a session -> the table of all participants."""
-
-
-def group_table(key: str, table: Path) -> str:
-    """Name of the table of all participants that a participant's table goes into.
-
-    One for each parcellation: regions of different atlases share names, not borders.
-
-    >>> group_table("kinpar", Path("sub-1_trc-X_atlas-A_seg-7_model-SUVR_desc-synth_kinpar.tsv"))
-    'atlas-A_seg-7_model-SUVR_desc-synth_kinpar.tsv'
-    """
-    atlas = re.search(r"_(atlas-.+?)_model-", table.name)
-    return GROUP_TABLES[key].replace(f"atlas-{ATLAS}", atlas.group(1) if atlas else "", 1)
-
-
+GROUP_TABLES = ("kinpar", "measured_kinpar")
+"""Products of a session that the group level joins; the table of all participants has their name
+without what is of one scan."""
 GROUP_QC = "desc-relad_qc.tsv"
+GROUP_PAGE = "group.html"
+GROUP_STATISTICS: Mapping[str, str] = {
+    "wide": "group/desc-wide_voi.tsv",
+    "paired": "group/desc-paired_voi.tsv",
+    "agreement": "group/desc-agreement_stats.tsv",
+    "skill": "group/desc-skill_stats.tsv",
+    "ceiling": "group/desc-ceiling_stats.tsv",
+    "positivity": "group/desc-positivity_stats.tsv",
+    "positivity_folds": "group/desc-positivityfolds_stats.tsv",
+    "cognition": "group/desc-cognition_stats.tsv",
+    "change": "group/desc-change_stats.tsv",
+    "retest": "group/desc-retest_stats.tsv",
+    "subgroups": "group/desc-subgroups_stats.tsv",
+    "combat": "group/desc-combat_voi.tsv",
+    "combat_effects": "group/desc-combat_stats.tsv",
+}
+"""What the group level makes of the joined tables."""
 
 BIDSIGNORE = (
-    "*.html", "figures", "log", "*_xfm.*", "*_mimap.*", "*_kinpar.*", "*_tacs.*", "*_morph.*",
-    "*_petref.*", "*_qc.*",
+    "*.html", "figures", "group", "log", "*_xfm.*", "*_mimap.*", "*_kinpar.*", "*_tacs.*",
+    "*_morph.*", "*_petref.*", "*_qc.*",
 )  # fmt: skip
 """Directory patterns without trailing slash: the validator needs ``figures``."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from relad_bids import __version__
+from relad_bids.cli.group_flags import add_group_flags
 
 USAGE = 64
 UNSUPPORTED_LEVEL = 17
@@ -45,6 +46,7 @@ def build_parser() -> ArgumentParser:
     labels = parser.add_argument_group("labels")
     _labels(labels)
     _suit(labels)
+    add_group_flags(parser.add_argument_group("level group"))
     _resources(parser.add_argument_group("resources"))
     _running(parser.add_argument_group("running"))
     return parser

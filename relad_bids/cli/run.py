@@ -50,6 +50,7 @@ def _participant(args: Namespace) -> int:
 
 
 def _group(args: Namespace) -> int:
+    quiet_environment()
     from relad_bids.cli.group import run_group
 
     return run_group(args)

@@ -14,7 +14,7 @@ from torch import Tensor
 from relad_bids import __version__
 from relad_bids.cli.tuning import Base
 from relad_bids.cohorts.gather import Cohorts
-from relad_bids.cohorts.record import HASH, write_participants
+from relad_bids.cohorts.record import write_participants
 from relad_bids.cohorts.watching import device_of, regional_error
 from relad_bids.errors import ConflictError
 from relad_bids.files import write_text
@@ -25,6 +25,7 @@ from relad_bids.model.data import loader
 from relad_bids.model.learning.floor import training_mean
 from relad_bids.model.learning.recipe import Recipe
 from relad_bids.model.learning.training import every_tracer, skill
+from relad_bids.seen_list import HASH
 
 STATE, RUN = "training-state.pt", "training-run.json"
 """What a stopped run goes on from, and what run it is."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from relad_bids.cohorts.gather import Cohorts
-from relad_bids.cohorts.record import seen_participants
 from relad_bids.errors import DataError, UsageError
 from relad_bids.model.base import ClosedForm, Model
 from relad_bids.model.card import Card
@@ -18,6 +17,7 @@ from relad_bids.model.learning.losses import Spread
 from relad_bids.model.learning.recipe import PairData, PhantomData, Recipe
 from relad_bids.model.learning.splits import PARTICIPANT, SHOWN
 from relad_bids.model.registry import build_model
+from relad_bids.seen_list import seen_participants
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,7 @@ hide it: fine-tuning keeps the checkpoint's regression, so that all are trained 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -182,11 +181,6 @@ def _require_scans(table: pd.DataFrame, sides: Sides, tracers: Sequence[str]) ->
             + "\n  Name under suvr_max only tracers that there are, change data.start_share, hold "
             "out fewer, or fine-tune a checkpoint (--finetune), which needs no side start."
         )
-
-
-def fingerprint_of(participants: Iterable[str]) -> str:
-    """SHA-256 of the sorted labels, one on a line: tells two lists apart and names nobody."""
-    return hashlib.sha256("\n".join(sorted(participants)).encode()).hexdigest()
 
 
 def _others(groups: Sequence[str]) -> list[str]:

@@ -229,8 +229,16 @@ class Agreement:
 
     def _ranks(self, values: Values) -> Values:
         """Midranks (..., N), up to a constant: the weight below, and half of that at a value."""
-        below = (values < values[:, None]) + 0.5 * (values == values[:, None])
-        return np.where(np.isfinite(values), self.weight @ below.T, np.nan)
+        order = np.argsort(values, kind="stable")
+        ordered = values[order]
+        upto = np.cumsum(self.weight[..., order], axis=-1)
+        # Of a run of equal values: the weight before its first and up to its last.
+        first = np.searchsorted(ordered, ordered, side="left")
+        last = np.searchsorted(ordered, ordered, side="right") - 1
+        before = np.where(first > 0, upto[..., first - 1], 0.0)
+        found = np.empty(self.weight.shape)
+        found[..., order] = (before + upto[..., last]) / 2
+        return np.where(np.isfinite(values), found, np.nan)
 
 
 @dataclass(frozen=True)

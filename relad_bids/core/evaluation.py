@@ -189,15 +189,34 @@ def compare(
     mean, low, high = (float(part[0]) for part in (found.value, found.low, found.high))
     sd = float(pairs.sd_difference)
     effect = mean / sd if sd else math.nan
-    p = math.nan
-    if n > 1 and np.isfinite(difference).all():
-        swapped = permutation_test(
-            (pairs.estimate, pairs.truth),
-            lambda a, b, axis: np.mean(a - b, axis=axis),
-            permutation_type="samples", n_resamples=n_draws, vectorized=True, rng=rng,
-        )  # fmt: skip
-        p = float(swapped.pvalue)
-    return Comparison(n, mean, low, high, effect, p)
+    return Comparison(n, mean, low, high, effect, swapped_p(ours, other, rng=rng, n_draws=n_draws))
+
+
+def swapped_p(
+    ours: ArrayLike, other: ArrayLike, *, rng: np.random.Generator, n_draws: int = N_DRAWS
+) -> float:
+    """Two-sided p of a mean difference, from swapping two scores within participants.
+
+    Parameters
+    ----------
+    ours, other : (N,) float
+        One score per participant, in the same order.
+
+    Returns
+    -------
+    float
+        Exact where there are fewer than ``n_draws`` permutations; NaN for one participant, and
+        where a score is missing.
+    """
+    pairs = agreement(ours, other)
+    if pairs.truth.size < 2 or not np.isfinite(pairs.estimate - pairs.truth).all():
+        return math.nan
+    swapped = permutation_test(
+        (pairs.estimate, pairs.truth),
+        lambda a, b, axis: np.mean(a - b, axis=axis),
+        permutation_type="samples", n_resamples=n_draws, vectorized=True, rng=rng,
+    )  # fmt: skip
+    return float(swapped.pvalue)
 
 
 @dataclass(frozen=True, eq=False)

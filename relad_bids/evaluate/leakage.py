@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from relad_bids.cohorts.phantoms import VALIDATION_SEED
-from relad_bids.cohorts.record import UNSEEN, seen_participants
 from relad_bids.errors import DataError, InputError
 from relad_bids.evaluate.phantoms import phantom_label
 from relad_bids.files import read_table
 from relad_bids.model.card import Card
+from relad_bids.seen_list import UNSEEN, lessons, seen_participants, sources_known
 
 SHOWN = 10
 """Participants named in a message before it stops."""
@@ -45,14 +45,13 @@ def seen_by(folder: Path, card: Card) -> Seen:
         The list of participants is not the one that the card tells of.
     """
     people = seen_participants(folder, card)
-    sources = [training.get("data", {}).get("source") for training in _lessons(card.training)]
     phantoms = {
         f"sub-{label}"
-        for training in _lessons(card.training)
+        for training in lessons(card.training)
         if training.get("data", {}).get("source") == "phantom"
         for label in _phantoms_of(training)
     }
-    known = people is not None and bool(sources) and all(s in _SOURCES for s in sources)
+    known = people is not None and sources_known(card)
     return Seen(frozenset(people or ()), frozenset(phantoms), known)
 
 
@@ -102,16 +101,6 @@ def require_unseen(model: str, seen: Iterable[Seen], participants: Iterable[str]
             "(another --seed of phantoms, --held-out, or --participant-label), or give the "
             "folder of a cross-validation, whose checkpoints answer for those they have not seen."
         )
-
-
-_SOURCES = ("phantom", "derivatives")
-
-
-def _lessons(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The training of a checkpoint, of the one it was fine-tuned from, and so on."""
-    while training:
-        yield training
-        training = training.get("fine_tuned_from", {}).get("training", {})
 
 
 def _phantoms_of(training: Mapping[str, Any]) -> Iterator[str]:

@@ -16,18 +16,9 @@ from relad_bids.data.template import SPACES, template_file
 from relad_bids.errors import UsageError
 from relad_bids.model.card import Card
 from relad_bids.tables import label_names, tracers
-from relad_bids.vois import quantified_vois, reference_mask, reference_of_tracer
+from relad_bids.vois import COMPARED, quantified_vois, reference_mask, reference_of_tracer
 
 GREY, WHITE = "grey-matter", "white-matter"
-
-_FAMILIES = {
-    "tau": ("tau", "tspo", "offtarget"),
-    "amyloid": ("amyloid", "tspo"),
-    "tspo": ("tspo",),
-    "metabolism": ("tspo",),
-}
-"""Target -> the families of VOIs that are compared; ``tspo`` holds the lobes and nuclei of any
-tracer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +37,7 @@ class Regions:
 
     def vois(self, tracer: str) -> tuple[VOI, ...]:
         """The bilateral VOIs that are compared for a tracer, in the order of the VOI tables."""
-        families = _FAMILIES[tracers()[tracer].target]
+        families = COMPARED[tracers()[tracer].target]
         return tuple(
             voi
             for voi in self._bilateral

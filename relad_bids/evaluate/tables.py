@@ -22,10 +22,10 @@ from relad_bids.core.comparison import COMPARISON_COLUMNS, compare_models
 from relad_bids.core.evaluation import TABLE_COLUMNS, evaluate, mean_scores
 from relad_bids.core.image_metrics import BRAIN
 from relad_bids.core.positivity import positivity_table
+from relad_bids.core.skill import SKILL_COLUMNS, skill_table
 from relad_bids.core.texture import TEXTURE_METRICS
-from relad_bids.evaluate.cutoffs import cutoffs
+from relad_bids.cutoffs import cutoffs
 from relad_bids.evaluate.score import ESTIMATE, FLOORS, NEITHER, OWN, REAL, SAMPLE
-from relad_bids.evaluate.skill import SKILL_COLUMNS, skill_table
 from relad_bids.evaluate.walk import Rows
 
 Columns = Mapping[str, dict[str, Any]]

@@ -43,9 +43,9 @@ def agreement_figure(pairs: pd.DataFrame, *, tracer: str, voi: str, held_to: str
         n = known["participant_id"].nunique()
         _scatter(left, x, y, held_to)
         _bland_altman(right, x, y, held_to)
-        left.set_title(f"{model}\n{tracer}, {voi}, n = {n}, synthetic", **_TITLE)
-        right.set_title(f"Bland-Altman, n = {n}, synthetic", **_TITLE)
-    return _encoded(figure)
+        left.set_title(f"{model}\n{tracer}, {voi}, n = {n}, synthetic", **TITLE_STYLE)
+        right.set_title(f"Bland-Altman, n = {n}, synthetic", **TITLE_STYLE)
+    return encoded(figure)
 
 
 def skill_figure(skill: pd.DataFrame, *, tracer: str, floor: str, words: str) -> bytes:
@@ -82,12 +82,12 @@ def skill_figure(skill: pd.DataFrame, *, tracer: str, floor: str, words: str) ->
     axes.set_yticks([place[voi] for voi in vois], labels, fontsize=7.5)
     axes.set_ylim(-len(vois) + 0.4, 0.6)
     n = int(rows["n"].max()) if len(rows) else 0
-    axes.set_xlabel(f"skill over {words}: 0 is no better, 1 is without error", **_LABEL)
-    axes.set_title(f"{tracer}, synthetic SUVr, n = {n}", **_TITLE)
+    axes.set_xlabel(f"skill over {words}: 0 is no better, 1 is without error", **LABEL_STYLE)
+    axes.set_title(f"{tracer}, synthetic SUVr, n = {n}", **TITLE_STYLE)
     if len(models) > 1:
         figure.legend(fontsize=7.5, frameon=False, loc="outside upper right", ncols=2)
-    _plain(axes)
-    return _encoded(figure)
+    plain(axes)
+    return encoded(figure)
 
 
 def rank_figure(ranks: pd.DataFrame, *, tracer: str, voi: str) -> bytes:
@@ -105,15 +105,16 @@ def rank_figure(ranks: pd.DataFrame, *, tracer: str, voi: str) -> bytes:
     ):
         axes.bar(rows["rank"], rows["count"], color=BAND, edgecolor=DOT, linewidth=0.6)
         axes.axhline(float(rows["expected"].iloc[0]), color=INK, linewidth=0.9)
-        axes.set_title(f"{model}\n{tracer}, {voi}, n = {rows['n'].iloc[0]}, synthetic", **_TITLE)
-        axes.set_xlabel("rank: synthetic samples below the truth", **_LABEL)
-        axes.set_ylabel("participants", **_LABEL)
-        _plain(axes)
-    return _encoded(figure)
+        n = rows["n"].iloc[0]
+        axes.set_title(f"{model}\n{tracer}, {voi}, n = {n}, synthetic", **TITLE_STYLE)
+        axes.set_xlabel("rank: synthetic samples below the truth", **LABEL_STYLE)
+        axes.set_ylabel("participants", **LABEL_STYLE)
+        plain(axes)
+    return encoded(figure)
 
 
-_TITLE: dict[str, Any] = {"fontsize": 9, "color": INK, "loc": "left"}
-_LABEL: dict[str, Any] = {"fontsize": 8.5, "color": SOFT}
+TITLE_STYLE: dict[str, Any] = {"fontsize": 9, "color": INK, "loc": "left"}
+LABEL_STYLE: dict[str, Any] = {"fontsize": 8.5, "color": SOFT}
 
 
 def _scatter(axes: Axes, truth: np.ndarray, estimate: np.ndarray, held_to: str) -> None:
@@ -123,9 +124,9 @@ def _scatter(axes: Axes, truth: np.ndarray, estimate: np.ndarray, held_to: str) 
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
     axes.set_aspect("equal")
-    axes.set_xlabel(f"{held_to} SUVr", **_LABEL)
-    axes.set_ylabel("synthetic SUVr", **_LABEL)
-    _plain(axes)
+    axes.set_xlabel(f"{held_to} SUVr", **LABEL_STYLE)
+    axes.set_ylabel("synthetic SUVr", **LABEL_STYLE)
+    plain(axes)
 
 
 def _bland_altman(axes: Axes, truth: np.ndarray, estimate: np.ndarray, held_to: str) -> None:
@@ -147,9 +148,9 @@ def _bland_altman(axes: Axes, truth: np.ndarray, estimate: np.ndarray, held_to: 
     axes.scatter(
         (truth + estimate) / 2, estimate - truth, s=20, color=DOT, alpha=0.85, linewidths=0
     )
-    axes.set_xlabel(f"mean of synthetic and {held_to} SUVr", **_LABEL)
-    axes.set_ylabel(f"synthetic - {held_to} SUVr", **_LABEL)
-    _plain(axes)
+    axes.set_xlabel(f"mean of synthetic and {held_to} SUVr", **LABEL_STYLE)
+    axes.set_ylabel(f"synthetic - {held_to} SUVr", **LABEL_STYLE)
+    plain(axes)
 
 
 def _end(values: np.ndarray, sign: int) -> float:
@@ -160,7 +161,7 @@ def _end(values: np.ndarray, sign: int) -> float:
     return float((values.max() if sign > 0 else values.min()) + sign * 0.06 * span)
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
     axes.tick_params(labelsize=8, colors=SOFT)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -168,7 +169,7 @@ def _plain(axes: Axes) -> None:
         axes.spines[side].set_color(LINE)
 
 
-def _encoded(figure: Figure) -> bytes:
+def encoded(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="webp", facecolor="#ffffff", pil_kwargs={"lossless": True})
     return buffer.getvalue()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined, Template
 
 from relad_bids.core.columns import SYNTHETIC_STATEMENT
 from relad_bids.files import write_text
@@ -25,6 +21,7 @@ from relad_bids.reports.evaluation_rows import (
     verdicts,
     with_interval,
 )
+from relad_bids.reports.templates import data_uri, template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ class _Section:
 
 def write_evaluation_page(path: Path, page: EvaluationPage) -> None:
     """Write the page of one evaluation, pictures inside, whole or not at all."""
-    html = _template().render(
+    html = template("evaluation").render(
         page=page,
         synthetic_statement=SYNTHETIC_STATEMENT,
         short=in_short(page.tables["desc-voi_skill"]),
@@ -89,17 +86,17 @@ def _section(page: EvaluationPage, tracer: str, voi: str) -> _Section:
         reference=page.references[tracer],
         regional=regional_block(tables, tracer, voi),
         verdicts=tuple(verdicts(skill[skill["voi"] == voi])),
-        agreement_picture=_data_uri(
+        agreement_picture=data_uri(
             charts.agreement_figure(pairs, tracer=tracer, voi=voi, held_to=page.held_to)
         ),
-        skill_picture=_data_uri(
+        skill_picture=data_uri(
             charts.skill_figure(skill, tracer=tracer, floor="mean", words="the training mean")
         ),
         positivity=_positivity(tables.get("desc-voi_positivity")),
         more=tuple(more_blocks(tables, tracer, voi)),
         rank_picture=None
         if ranks is None or ranks.empty
-        else _data_uri(charts.rank_figure(ranks[ranks["voi"] == voi], tracer=tracer, voi=voi)),
+        else data_uri(charts.rank_figure(ranks[ranks["voi"] == voi], tracer=tracer, voi=voi)),
     )
 
 
@@ -152,18 +149,3 @@ def _unusual(table: pd.DataFrame | None) -> list[tuple[str, ...]]:
         )
         for model, rows in table.groupby("model", sort=False)
     ]  # fmt: skip
-
-
-def _data_uri(picture: bytes) -> str:
-    return f"data:{charts.MIME};base64,{base64.b64encode(picture).decode('ascii')}"
-
-
-@cache
-def _template() -> Template:
-    source = (files("relad_bids") / "reports" / "evaluation.html.jinja").read_text(
-        encoding="utf-8"
-    )
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(source)

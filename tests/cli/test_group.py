@@ -1,10 +1,10 @@
 import json
-from argparse import Namespace
 
 import pandas as pd
 import pytest
 
 from relad_bids.cli.group import run_group
+from relad_bids.cli.parser import parse
 from relad_bids.core.columns import COLUMNS, complete
 from relad_bids.core.qc import QC_COLUMNS, qc_row
 from relad_bids.errors import InputError, NothingSelectedError
@@ -33,7 +33,8 @@ def derivatives(tmp_path):
 
 
 def group(root, *participants):
-    return run_group(Namespace(output_dir=root, participants=list(participants)))
+    arguments = ["/gone", str(root), "group", "--participant-label", *participants]
+    return run_group(parse(arguments[: None if participants else 3]))
 
 
 def test_tables_of_all_are_joined_in_order(derivatives, capsys):
@@ -46,7 +47,9 @@ def test_tables_of_all_are_joined_in_order(derivatives, capsys):
         ["sub-01", "ses-b", "11CPIB"], ["sub-01", "ses-b", "18FAV1451"],
         ["sub-010", "none", "11CPIB"], ["sub-010", "none", "18FAV1451"],
     ]  # fmt: skip
-    assert capsys.readouterr().out == f"{derivatives / f'{TABLE}.tsv'}\n"
+    assert capsys.readouterr().out.split() == [
+        str(derivatives / f"{TABLE}.tsv"), str(derivatives / "group.html"),
+    ]  # fmt: skip
 
 
 def test_no_cell_changes_on_the_way(derivatives):

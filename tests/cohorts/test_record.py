@@ -2,9 +2,10 @@ import pandas as pd
 import pytest
 from toys import tiny_card
 
-from relad_bids.cohorts.record import HASH, seen_participants, write_participants
-from relad_bids.cohorts.sides import Sides, fingerprint_of
+from relad_bids.cohorts.record import write_participants
+from relad_bids.cohorts.sides import Sides
 from relad_bids.errors import CheckpointError
+from relad_bids.seen_list import HASH, fingerprint_of, seen_participants
 
 SIDES = Sides(("sub-05",), ("sub-01", "sub-1"), ("sub-02",), ("sub-03", "sub-04"))
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relad_bids.cohorts.sides import Sides, deal_sides, fingerprint_of
+from relad_bids.cohorts.sides import Sides, deal_sides
 from relad_bids.errors import DataError, InputError
 from relad_bids.model.learning.recipe import PairData
 from relad_bids.model.learning.splits import k_fold
+from relad_bids.seen_list import fingerprint_of
 
 TRACERS = ("flortaucipir", "pib")
 

@@ -197,13 +197,13 @@ def test_blocks_that_have_no_rows_are_left_out(tables):
 def texts_of(monkeypatch, draw):
     """Everything that a chart has written on it."""
     kept = []
-    encode = charts._encoded
+    encode = charts.encoded
 
     def keep(figure):
         kept.append(figure)
         return encode(figure)
 
-    monkeypatch.setattr(charts, "_encoded", keep)
+    monkeypatch.setattr(charts, "encoded", keep)
     picture = draw()
     assert Image.open(io.BytesIO(picture)).format == "WEBP"
     (figure,) = kept

@@ -119,7 +119,6 @@ def _synthesis(workflow: Workflow, unit: Unit, card: Card, config: Config) -> No
         name="t1w_to_network_wf",
     )
     at_once = min(config.omp_nthreads, len(unit.tracers))
-    at_once = min(config.omp_nthreads, len(unit.tracers))
     synthesise = Node(
         SynthesisePET(
             model_dir=str(config.model_dir),

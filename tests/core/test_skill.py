@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from relad_bids.core.evaluation import evaluate
-from relad_bids.evaluate.skill import SKILL_COLUMNS, skill_table, verdict
+from relad_bids.core.skill import SKILL_COLUMNS, skill_table, verdict
 
 NAN = np.nan
 
@@ -24,7 +24,7 @@ NAN = np.nan
     ],
 )
 def test_words(skill, low, high, words):
-    assert verdict(skill, low, high, 12, "mean") == words
+    assert verdict(skill, low, high, 12, "the training mean") == words
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_words(skill, low, high, words):
     [(5, "not known: 5 participants, an interval needs 6"), (6, "better than the training mean")],
 )
 def test_a_few_participants_prove_nothing(n, words):
-    assert verdict(0.9, NAN, NAN, n, "mean") == words
+    assert verdict(0.9, NAN, NAN, n, "the training mean") == words
 
 
 @pytest.fixture(scope="module")

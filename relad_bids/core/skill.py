@@ -9,7 +9,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from relad_bids.core.bootstrap import CONFIDENCE, N_DRAWS, fewest_participants
-from relad_bids.core.evaluation import TABLE_COLUMNS, compare
+from relad_bids.core.evaluation import TABLE_COLUMNS, swapped_p
 
 SKILL_COLUMNS: Mapping[str, dict[str, object]] = {
     "tracer": TABLE_COLUMNS["tracer"],
@@ -46,6 +46,7 @@ def skill_table(
     primary: Mapping[str, str],
     rng: np.random.Generator,
     n_draws: int = N_DRAWS,
+    words: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Hold one model against each floor, per tracer and VOI.
 
@@ -55,6 +56,8 @@ def skill_table(
         :func:`relad_bids.core.evaluation.evaluate` of ``pairs`` and ``floors``.
     primary
         Tracer -> the VOI that was declared before looking.
+    words
+        Floor -> what the verdict calls it; :data:`WORDS` by default.
 
     Returns
     -------
@@ -78,8 +81,12 @@ def skill_table(
     ]
     table = pd.DataFrame(rows, columns=[name for name in SKILL_COLUMNS if name != "verdict"])
     table["p_fdr"] = _adjusted(table)
-    words = [verdict(row.skill, row.low, row.high, row.n, row.floor) for row in table.itertuples()]
-    return table.assign(verdict=words)
+    names = WORDS if words is None else words
+    found = [
+        verdict(row.skill, row.low, row.high, row.n, names[row.floor])
+        for row in table.itertuples()
+    ]
+    return table.assign(verdict=found)
 
 
 WORDS: Mapping[str, str] = {
@@ -91,14 +98,14 @@ WORDS: Mapping[str, str] = {
 
 
 def verdict(skill: float, low: float, high: float, n: int, floor: str) -> str:
-    """Put a skill and its interval into words.
+    """Put a skill over ``floor``, such as "the training mean", and its interval into words.
 
     An interval is missing where there are too few participants, and where the skill does not
     vary over the draws, as that of a model which is its own floor.
     """
-    than = f"than {WORDS[floor]}"
+    than = f"than {floor}"
     if np.isnan(skill):
-        return f"not known: there is no {WORDS[floor].removeprefix('the ')} for these scans"
+        return f"not known: there is no {floor.removeprefix('the ')} for these scans"
     if np.isnan(low):
         if n < (fewest := fewest_participants(CONFIDENCE)):
             return f"not known: {n} participants, an interval needs {fewest}"
@@ -122,8 +129,14 @@ def _difference(
         {name: (known[name] - known["truth"]).abs() for name in ("estimate", floor)}
     )
     each = errors.groupby(known["participant_id"]).mean()
-    found = compare(each["estimate"], each[floor], rng=rng, n_draws=n_draws)
-    return {"difference": found.difference, "effect": found.effect, "p": found.p}
+    between = (each["estimate"] - each[floor]).to_numpy(dtype=np.float64)
+    mean = float(between.mean()) if between.size else np.nan
+    sd = float(between.std(ddof=1)) if between.size > 1 else np.nan
+    return {
+        "difference": mean,
+        "effect": mean / sd if sd else np.nan,
+        "p": swapped_p(each["estimate"], each[floor], rng=rng, n_draws=n_draws),
+    }
 
 
 def _adjusted(table: pd.DataFrame) -> pd.Series:

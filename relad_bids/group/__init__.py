@@ -1,0 +1,1 @@
+"""All participants together: tables and statistics from the derivatives alone, without torch."""

@@ -1,0 +1,141 @@
+"""From tables to the samples of the cognitive-score regression, and its table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from relad_bids.core.cognition import COGNITION_COLUMNS, THEORY, Sample, cognition_table
+from relad_bids.group.people import People
+from relad_bids.group.predictors import SESSION_KEYS, predictors_of
+from relad_bids.group.scans import compared
+from relad_bids.group.seen import Checkpoints, require_unseen
+from relad_bids.group.settings import GroupSettings
+from relad_bids.group.written import Table
+
+PERSON = ("age", "female", "education")
+
+
+def cognition(
+    primary: pd.DataFrame,
+    scores: Mapping[str, pd.DataFrame],
+    volumes: pd.DataFrame,
+    people: People,
+    checkpoints: Checkpoints,
+    settings: GroupSettings,
+    *,
+    rng: np.random.Generator,
+    notes: list[str],
+) -> Table:
+    """Score the nested models for each score and tracer.
+
+    Raises
+    ------
+    DataError
+        A checkpoint has seen, or may have seen, somebody whose synthetic PET is used.
+    """
+    rows = compared(primary)
+    synthetic = rows[rows["source"] == "synthetic"]
+    used = synthetic[synthetic["participant_id"].isin(_scored(scores))]
+    require_unseen(used.drop_duplicates("scan"), checkpoints, "a regression of cognitive scores")
+    if not people.has("age"):
+        notes.append("Age is not known: M0 of the cognitive scores lacks it.")
+    tables = []
+    for tracer, images in used.groupby("tracer", observed=True):
+        pet = _by_session(images)
+        real = _by_session(rows[(rows["source"] == "real") & (rows["tracer"] == tracer)])
+        for score, values in scores.items():
+            for name, sample in _samples(values, pet, real, volumes, people).items():
+                found = cognition_table(
+                    sample, rng=rng, n_permutations=settings.n_permutations,
+                    n_draws=settings.n_draws,
+                )  # fmt: skip
+                tables.append(found.assign(score=score, tracer=str(tracer), sample=name))
+    frame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    table = frame.reindex(columns=list(COGNITION_COLUMNS))
+    facts = {
+        "Theory": THEORY,
+        "Permutations": settings.n_permutations,
+        "Folds": "5 of participants, penalties by 5 inner folds",
+    }
+    return Table("cognition", table, COGNITION_COLUMNS, facts)
+
+
+def _scored(scores: Mapping[str, pd.DataFrame]) -> set[str]:
+    return {str(who) for values in scores.values() for who in values["participant_id"]}
+
+
+def _by_session(rows: pd.DataFrame) -> pd.DataFrame:
+    """Regional SUVr (sessions, VOIs); regions that a session lacks are left out."""
+    if rows.empty:
+        return pd.DataFrame()
+    first = rows.sort_values("run", na_position="first", kind="stable")
+    once = first.drop_duplicates([*SESSION_KEYS, "voi"])
+    text = once.assign(
+        participant_id=once["participant_id"].astype(str),
+        session_id=once["session_id"].astype(object).where(once["session_id"].notna(), ""),
+        voi=once["voi"].astype(str),
+    )
+    table = text.pivot_table("suvr_mean", SESSION_KEYS, "voi", observed=True)
+    return table.loc[:, table.notna().all()]
+
+
+def _samples(
+    values: pd.DataFrame,
+    pet: pd.DataFrame,
+    real: pd.DataFrame,
+    volumes: pd.DataFrame,
+    people: People,
+) -> dict[str, Sample]:
+    """Everybody with score, MRI and synthetic PET, and those who have measured PET, too."""
+    scored = _at_sessions(values, pet)
+    everyone = _sample(scored, pet, None, volumes, people)
+    found = {"all": everyone}
+    if len(real):
+        both = scored[scored.set_index(SESSION_KEYS).index.isin(real.index)]
+        if len(both):
+            found["with-measured"] = _sample(both, pet, real, volumes, people)
+    return found
+
+
+def _at_sessions(values: pd.DataFrame, pet: pd.DataFrame) -> pd.DataFrame:
+    """Scores with the session whose PET is used: the score's own, else the first there is."""
+    sessions = pet.index.to_frame(index=False)
+    if "session_id" in values:
+        return values.merge(sessions, on=SESSION_KEYS)
+    first = sessions.sort_values("session_id").drop_duplicates("participant_id")
+    return values.merge(first, on="participant_id")
+
+
+def _sample(
+    scored: pd.DataFrame,
+    pet: pd.DataFrame,
+    real: pd.DataFrame | None,
+    volumes: pd.DataFrame,
+    people: People,
+) -> Sample:
+    keys = pd.MultiIndex.from_frame(scored[SESSION_KEYS])
+    known = [name for name in PERSON if people.has(name)]
+    person = people.of(scored, known)
+    if people.has("site"):
+        site = people.of(scored, ["site"])["site"]
+        dummies = pd.get_dummies(site, prefix="site", dtype=float).iloc[:, 1:]
+        person = pd.concat([person, dummies.where(site.notna(), axis=0)], axis=1)
+    mri = predictors_of(scored, volumes, _NOBODY)
+    parts = [person, mri, pet.reindex(keys).set_axis(scored.index)]
+    if real is not None:
+        parts.append(real.reindex(keys).set_axis(scored.index))
+    complete = pd.concat(parts, axis=1).notna().all(axis=1).to_numpy()
+    arrays = [part[complete].to_numpy(dtype=np.float64) for part in parts]
+    return Sample(
+        people=scored["participant_id"][complete].to_numpy(dtype=str),
+        score=scored["value"][complete].to_numpy(dtype=np.float64),
+        person=arrays[0], mri=arrays[1], synthetic=arrays[2],
+        measured=arrays[3] if real is not None else None,
+    )  # fmt: skip
+
+
+_NOBODY = People(pd.DataFrame(), None)
+"""Age and sex stand among what is known of the person, and not among the volumes."""

@@ -1,0 +1,287 @@
+"""What the whole level makes of a cohort, and what it refuses."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from cohort import CHECKPOINT, Cohort, people
+
+from relad_bids.bids.outputs import GROUP_STATISTICS
+from relad_bids.core.agreement import concordance
+from relad_bids.errors import DataError, UsageError
+from relad_bids.files import read_table, write_table
+from relad_bids.group.run import run
+from relad_bids.group.settings import GroupSettings
+
+
+def group(root, **settings):
+    settings = {"n_draws": 100, "n_permutations": 19, "unseen": True, **settings}
+    return list(run(GroupSettings(output_dir=root, **settings).checked()))
+
+
+def statistic(root, name):
+    return read_table(root / "group" / f"desc-{name}.tsv")
+
+
+def test_each_table_has_a_dictionary_that_explains_it(made):
+    root, _, paths = made
+    assert [path.name for path in paths][-1] == "group.html"
+    written = sorted((root / "group").glob("*.tsv"))
+    assert {f"group/{path.name}" for path in written} <= set(GROUP_STATISTICS.values())
+    for path in written:
+        told = json.loads(path.with_suffix(".json").read_text())
+        assert set(read_table(path)) <= set(told), path.name
+        assert told["SyntheticDataStatement"]
+        assert str(root) not in json.dumps(told)
+    assert "group" in (root / ".bidsignore").read_text().splitlines()
+
+
+def test_pairs_are_rows_of_the_long_tables(made, table):
+    paired = table("paired_voi")
+    assert paired["participant_id"].nunique() == 25
+    np.testing.assert_allclose(
+        paired["difference"], paired["synthetic_suvr"] - paired["real_suvr"], atol=2e-6
+    )  # six digits are written
+    assert set(paired["seen_in_training"]) == {"no"}
+    # Primary rows alone: one per scan and region.
+    keys = ["participant_id", "tracer", "family", "voi", "hemi"]
+    assert not paired.duplicated(keys).any()
+
+
+def test_agreement_is_that_of_the_pairs(table):
+    paired = table("paired_voi").query("tracer == 'pib' and voi == 'amyloid-composite'")
+    row = table("agreement_stats").query(
+        "tracer == 'pib' and voi == 'amyloid-composite' and metric == 'ccc'"
+    )
+    expected = concordance(paired["synthetic_suvr"], paired["real_suvr"])
+    assert row["value"].item() == pytest.approx(expected, rel=1e-4)
+    assert row["low"].item() < expected < row["high"].item()
+    assert row["n"].item() == 25
+    assert np.isnan(row["mean"].item())
+
+
+def test_verdicts_name_the_floors(table):
+    skill = table("skill_stats").query("primary == True")
+    assert set(skill["floor"]) == {"mean", "age_sex", "ridge", "permuted"}
+    tau = skill[(skill["tracer"] == "flortaucipir") & (skill["floor"] == "mean")]
+    assert tau["verdict"].item() == "better than the mean of the other participants"
+    tspo = skill[(skill["tracer"] == "pbr28") & (skill["floor"] == "age_sex")]
+    assert tspo["skill"].item() <= 0
+    assert re.match(r"(no better|worse) than demographics", tspo["verdict"].item())
+
+
+def test_the_ceiling_of_tspo_is_the_literatures(table):
+    ceiling = table("ceiling_stats").set_index("voi")
+    assert ceiling.loc["lobe-frontal", "r_max"] == pytest.approx(np.sqrt(0.55), rel=1e-5)
+    assert ceiling.loc["thalamus", "icc_real"] == 0.21
+    assert set(ceiling["tracer"]) == {"pbr28"}
+
+
+def test_positivity_by_preset_cutoffs_of_the_right_reference(table):
+    judged = table("positivity_stats")
+    assert set(judged["tracer"]) == {"pib", "flortaucipir"}
+    row = judged.query("tracer == 'flortaucipir' and metric == 'roc_auc'")
+    assert row["cutoff"].item() == 1.35
+    assert row["n_positive"].item() + row["n_negative"].item() == 25
+    assert not judged["metric"].str.contains("trained|brier").any()
+    assert set(table("positivityfolds_stats")["tracer"]) == {"pib", "flortaucipir"}
+
+
+def test_subgroups_are_of_primary_regions(table):
+    groups = table("subgroups_stats")
+    assert set(groups["variable"]) == {"sex", "age", "diagnosis", "site"}
+    assert (groups.loc[groups["n"] < 10, "value"].isna()).all()
+    assert groups.loc[groups["n"] >= 10, "value"].notna().all()
+
+
+def test_the_page_is_whole_and_escapes_what_it_is_told(tmp_path):
+    (person, *others) = people(9)
+    root = tmp_path / "out"
+    cohort = Cohort(root)
+    for one in (person, *others):
+        cohort.session(one, "pib")
+    evil = "<script>alert(1)</script>"
+    cohort.participants([person, *others], diagnosis=evil)
+    write_table(
+        root / "participants.tsv",
+        pd.concat([read_table(root / "participants.tsv")] * 1).assign(site=evil),
+    )
+    *_, page = group(root)
+    html = page.read_text()
+    assert "<script" not in html
+    assert not re.search(r'(?:src|href)="(?!data:|#)', html)
+    assert "Synthetic PET: estimated from MRI, not a measurement" in html
+    assert re.search(r"n = 9", html)
+
+
+def test_without_participants_tsv_demographics_are_left_out(tmp_path):
+    root = tmp_path / "out"
+    cohort = Cohort(root)
+    for person in people(10):
+        cohort.session(person, "pib")
+    *_, page = group(root)
+    assert "age_sex" not in statistic(root, "agreement_stats")
+    assert not (root / "group" / "desc-subgroups_stats.tsv").exists()
+    assert "No participants.tsv was found" in page.read_text()
+
+
+def test_synthetic_alone_is_a_table_and_no_statistic(tmp_path):
+    root = tmp_path / "out"
+    Cohort(root).session(people(1)[0], "pib", sources=("synthetic",))
+    *_, page = group(root)
+    assert {path.name for path in (root / "group").glob("*.tsv")} == {"desc-wide_voi.tsv"}
+    assert "No session has both measured and synthetic PET" in page.read_text()
+
+
+def test_the_same_run_writes_the_same_bytes_and_leaves_nothing_old(tmp_path):
+    root = tmp_path / "out"
+    cohort = Cohort(root)
+    for person in people(9):
+        cohort.session(person, "pib", session="a")
+        cohort.session(person, "pib", session="b")
+    group(root, retest_sessions=("ses-a", "ses-b"))
+    names = {path.name for path in (root / "group").iterdir()}
+    assert "desc-retest_stats.tsv" in names
+    group(root)
+    assert {path.name for path in (root / "group").iterdir()} == names - {
+        "desc-retest_stats.tsv", "desc-retest_stats.json",
+        "desc-ceiling_stats.tsv", "desc-ceiling_stats.json",
+    }  # fmt: skip
+    first = {path.name: path.read_bytes() for path in (root / "group").iterdir()}
+    group(root)
+    assert {path.name: path.read_bytes() for path in (root / "group").iterdir()} == first
+
+
+def test_repeated_scans(tmp_path):
+    root = tmp_path / "out"
+    cohort = Cohort(root)
+    who = people(12)
+    for person in who:
+        for session, years in (("a", 0), ("b", 2), ("c", 4)):
+            cohort.session(person, "pib", session=session, change=0.03 * years, noise=0.005)
+    times = [
+        {"participant_id": f"sub-{p.label}", "session_id": f"ses-{s}", "years": y}
+        for p in who for s, y in (("a", 0), ("b", 2), ("c", 4))
+    ]  # fmt: skip
+    write_table(tmp_path / "times.tsv", pd.DataFrame(times))
+    group(root, sessions_tsv=tmp_path / "times.tsv", retest_days=800)
+    change = statistic(root, "change_stats").query("source == 'real'")
+    # Standard error over 12 people and three scans: 0.005 / sqrt(12 * 8) = 0.0005.
+    np.testing.assert_allclose(change["annual_change"], 0.03, atol=0.003)
+    assert (change["n"] == 12).all()
+    retest = statistic(root, "retest_stats").query("source == 'real' and metric == 'within_sd'")
+    # Two years of 0.03 apart, once for each person: 0.06 / sqrt 2.
+    np.testing.assert_allclose(retest["value"], 0.06 / np.sqrt(2), rtol=0.2)
+    assert (retest["n"] == 12).all()
+
+
+def test_combat_takes_a_site_out_of_each_source(tmp_path):
+    root = tmp_path / "out"
+    cohort = Cohort(root)
+    who = people(60)
+    for person in who:
+        cohort.session(person, "pib", site_shift=0.2 * (person.site == "B"))
+    cohort.participants(who)
+    group(root, combat="site")
+    values = statistic(root, "combat_voi").query("source == 'real' and hemi == 'B'")
+    by_site = values.groupby("site")[["suvr_mean", "suvr_combat"]].mean()
+    apart = (by_site.loc["B"] - by_site.loc["A"]).abs()
+    assert apart["suvr_combat"] < 0.3 * apart["suvr_mean"]
+    effects = statistic(root, "combat_stats").query("source == 'real'")
+    shift = effects.groupby("site")["shift"].mean()
+    assert shift["B"] - shift["A"] == pytest.approx(0.2, abs=0.05)
+    assert set(values["learnt_from"]) == {"yes"}
+    first = [p.label for p in who[:40]]
+    group(root, combat="site", combat_train=tuple(first))
+    held = statistic(root, "combat_voi")
+    learnt = held[held["learnt_from"] == "yes"]["participant_id"].unique()
+    assert set(learnt) == {f"sub-{label}" for label in first}
+    assert held["suvr_combat"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"combat": "site"}, DataError, r"could harmonise nothing\. pib \(real\): .* at least 10"),
+        ({"combat": "kind"}, UsageError, "measured and synthetic PET as two sites would"),
+        ({"combat": "nowhere"}, UsageError, "names the column 'nowhere'; .* has .*age"),
+        ({"combat_train": ("1",)}, UsageError, "--combat-train was given without"),
+        ({"phenotype": ("x.tsv",)}, UsageError, "--phenotype was given without --scores"),
+        ({"scores": ("mmse",)}, UsageError, "--scores names 'mmse'"),
+        ({"n_draws": 99}, UsageError, "--bootstrap-draws is 99; it needs 100 or more"),
+    ],
+)
+def test_what_is_refused(tmp_path, settings, error, message):
+    root = tmp_path / "out"
+    cohort, who = Cohort(root), people(8)
+    for person in who:
+        cohort.session(person, "pib")
+    cohort.participants(who, kind=["real", "synthetic"] * 4)
+    with pytest.raises(error, match=message):
+        group(root, **settings)
+    assert not (root / "group").exists()
+
+
+def test_parquet_needs_its_package(tmp_path, monkeypatch):
+    root = tmp_path / "out"
+    Cohort(root).session(people(1)[0], "pib")
+    monkeypatch.setattr("relad_bids.group.written.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="needs the package pyarrow, which is not installed"):
+        group(root, parquet=True)
+    assert not list(root.glob("*.tsv"))
+
+
+def test_parquet_holds_the_same_rows(tmp_path):
+    pytest.importorskip("pyarrow")
+    root = tmp_path / "out"
+    Cohort(root).session(people(1)[0], "pib")
+    group(root, parquet=True)
+    wide = root / "group" / "desc-wide_voi.parquet"
+    assert len(pd.read_parquet(wide)) == len(read_table(wide.with_suffix(".tsv")))
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """Fifty people with a score of their burden."""
+    root = tmp_path_factory.mktemp("scored")
+    cohort, who = Cohort(root), people(50)
+    rng = np.random.default_rng(1)
+    for person in who:
+        cohort.session(person, "pib")
+    mmse = [round(28 - 3 * person.burden + rng.normal(0, 1), 1) for person in who]
+    cohort.participants(who, mmse=mmse)
+    return root
+
+
+def test_scores_are_refused_for_pet_that_may_have_looked(scored):
+    with pytest.raises(DataError, match=r"regression of .*is not among the checkpoints") as told:
+        group(scored, scores=("mmse",), unseen=False)
+    assert CHECKPOINT in str(told.value)
+
+
+def test_scores(scored):
+    group(scored, scores=("mmse",))
+    table = statistic(scored, "cognition_stats")
+    assert set(table["sample"]) == {"all", "with-measured"}
+    assert set(table["n"]) == {50}
+    best = table.query("sample == 'with-measured' and metric == 'r2'").set_index("model")["value"]
+    assert best["M3"] > best["M0"]
+    told = json.loads((scored / "group" / "desc-cognition_stats.json").read_text())
+    assert "data-processing inequality" in told["Theory"]
+
+
+def test_nothing_of_the_network_is_loaded(tmp_path):
+    root = tmp_path / "out"
+    Cohort(root).session(people(1)[0], "pib")
+    code = f"""
+import sys
+from relad_bids.cli.run import main
+assert main(["/gone", {str(root)!r}, "group", "--bootstrap-draws", "100"]) == 0
+print(*sorted({{"torch", "monai", "nipype", "ants", "bids", "nibabel"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
