@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from toys import tiny_card
 
 from relad_bids.core.columns import MEASURED_STATEMENT, SYNTHETIC_STATEMENT, complete
 from relad_bids.core.qc import qc_row
 from relad_bids.files import write_table
+from relad_bids.seen_list import HASH, SEEN, fingerprint_of
 from relad_bids.tables import label_names, tracers
 from relad_bids.vois import quantified_vois
 
@@ -169,3 +171,17 @@ def _ids(person, session):
 
 def _head(person, session):
     return f"sub-{person.label}" + (f"_ses-{session}" if session else "")
+
+
+def write_checkpoint(folder, people, *, sha="a" * 64, source="derivatives", listed=True):
+    """A folder with card and list; return the card's label."""
+    training = {"data": {"source": source}, "seed": 1}
+    if people is not None:
+        training[HASH] = fingerprint_of(people)
+    card = replace(tiny_card(), sha256=sha, training=training)
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(card.to_json())
+    if people is not None and listed:
+        lines = ["participant_id\tside", *(f"{who}\ttrain" for who in people)]
+        (folder / SEEN).write_text("\n".join(lines) + "\n")
+    return card.label

@@ -121,14 +121,16 @@ def _main_atlas(rows: pd.DataFrame, notes: list[str]) -> tuple[str, pd.DataFrame
 
 
 def _note_references(primary: pd.DataFrame, notes: list[str]) -> None:
-    used = primary.groupby("tracer", observed=True)["ref_region"].unique()
-    for name, regions in used.items():
-        known = tracers().get(str(name))
-        others = [str(r) for r in regions if known and isinstance(r, str) and r != known.reference]
-        if others:
+    """Tell of a tracer whose regions are divided by another region than its default.
+
+    By what most of its rows say: masks of a template have a reference of their own.
+    """
+    for name, regions in primary.groupby("tracer", observed=True)["ref_region"]:
+        known, most = tracers().get(str(name)), regions.mode()
+        if known and len(most) and str(most.iloc[0]) != known.reference:
             notes.append(
-                f"{name}: divided by {', '.join(others)}, not by the tracer's default "
-                f"{known.reference if known else ''}; preset cut-offs do not apply to it."
+                f"{name}: divided by {most.iloc[0]}, not by the tracer's default "
+                f"{known.reference}; preset cut-offs do not apply to it."
             )
 
 

@@ -4,6 +4,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from relad_bids.core.fold_positivity import FOLD_COLUMNS, FOLD_METRICS, delong, fold_positivity
+from relad_bids.core.mixture import mixture_cutoff
 
 
 def cohort(rng, n_negative=70, n_positive=40, noise=0.15):
@@ -49,6 +50,21 @@ def test_an_estimate_of_nothing_tells_nobody_apart():
         sums.append(table["sensitivity"] + table["specificity"] - 1)
     # Standard error of Youden's index is 0.1 a cohort, 0.02 over 20.
     assert np.mean(sums) == pytest.approx(0, abs=0.08)
+
+
+def test_cutoffs_of_the_truth_come_from_the_other_folds(monkeypatch):
+    given = []
+
+    def spy(values, **settings):
+        given.append(set(values))
+        return mixture_cutoff(values, **settings)
+
+    monkeypatch.setattr("relad_bids.core.fold_positivity.mixture_cutoff", spy)
+    truth = set(cohort(np.random.default_rng(1))["truth"])
+    judged(cohort(np.random.default_rng(1)))
+    left = [truth - known for known in given]
+    assert [len(out) for out in left] == [22] * 5
+    assert set().union(*left) == truth
 
 
 def test_one_group_has_no_cut_off():

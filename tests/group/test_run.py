@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from cohort import CHECKPOINT, Cohort, people
+from cohort import CHECKPOINT, Cohort, people, write_checkpoint
 
 from relad_bids.bids.outputs import GROUP_STATISTICS
 from relad_bids.core.agreement import concordance
@@ -127,6 +127,35 @@ def test_without_participants_tsv_demographics_are_left_out(tmp_path):
     assert "age_sex" not in statistic(root, "agreement_stats")
     assert not (root / "group" / "desc-subgroups_stats.tsv").exists()
     assert "No participants.tsv was found" in page.read_text()
+
+
+def test_whom_the_checkpoint_has_seen_is_paired_and_not_judged(tmp_path):
+    root, who = tmp_path / "out", people(14)
+    seen = [f"sub-{person.label}" for person in who[:4]]
+    label = write_checkpoint(tmp_path / "c", seen)
+    cohort = Cohort(root)
+    for person in who:
+        cohort.session(person, "pib", checkpoint=label)
+    *_, page = group(root, checkpoints=(tmp_path / "c",), unseen=False)
+    paired = statistic(root, "paired_voi")
+    told = paired.drop_duplicates("participant_id").set_index("participant_id")
+    assert told.index[told["seen_in_training"] == "yes"].tolist() == seen
+    assert set(statistic(root, "agreement_stats")["n"]) == {10}
+    assert set(statistic(root, "positivity_stats")["n"]) == {10}
+    assert "4 participants had a say in the checkpoint" in page.read_text()
+    cohort.participants(who, mmse=range(14))
+    with pytest.raises(DataError, match="was trained on, or chosen by, them"):
+        group(root, checkpoints=(tmp_path / "c",), scores=("mmse",))
+
+
+def test_a_list_that_was_not_given_is_told(tmp_path):
+    root = tmp_path / "out"
+    cohort = Cohort(root)
+    for person in people(9):
+        cohort.session(person, "pib")
+    *_, page = group(root, unseen=False)
+    assert set(statistic(root, "paired_voi")["seen_in_training"]) == {"unknown"}
+    assert "had seen 9 of the participants is not known" in page.read_text()
 
 
 def test_synthetic_alone_is_a_table_and_no_statistic(tmp_path):

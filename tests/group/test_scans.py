@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 from cohort import Cohort, people
 
+from relad_bids.files import read_table, write_table
 from relad_bids.group.reading import find_tables, join_tables, participant_folders, read_rows
 from relad_bids.group.scans import (
     compared,
@@ -40,6 +41,32 @@ def test_secondary_rows_are_told_apart(scans):
     assert set(found.primary["ref_region"]) == {"cerebellum-gm"}
     assert not found.primary.duplicated(["scan", "family", "voi", "hemi"]).any()
     assert any("in no statistic: pvc GTM" in note for note in found.notes)
+    assert not any("reconstructions" in note for note in found.notes)
+
+
+def test_primary_rows_are_told_by_their_flags_and_not_by_their_order(scans):
+    """A table may come back sorted, with the second reference region first."""
+    (person,) = people(1)
+
+    def write(cohort):
+        real(cohort, person, secondary=[("none", "global-brain", 0.9)])
+        (path,) = cohort.root.rglob("*_kinpar.tsv")
+        write_table(path, read_table(path).iloc[::-1])
+
+    assert set(scans(write).primary["ref_region"]) == {"cerebellum-gm"}
+
+
+def test_a_mask_with_a_reference_of_its_own_is_no_news(scans):
+    (person,) = people(1)
+
+    def write(cohort):
+        real(cohort, person, "pib")
+        (path,) = cohort.root.rglob("*_kinpar.tsv")
+        rows = read_table(path)
+        mask = rows.tail(1).assign(voi="centiloid-ctx", ref_region="centiloid-wc")
+        write_table(path, pd.concat([rows, mask]))
+
+    assert not any("divided by" in note for note in scans(write).notes)
 
 
 def test_a_reference_region_of_the_users_choice_is_primary_and_told(scans):

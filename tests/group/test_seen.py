@@ -1,26 +1,10 @@
-from dataclasses import replace
-
 import pandas as pd
 import pytest
-from toys import tiny_card
+from cohort import write_checkpoint
 
 from relad_bids.errors import CheckpointError, DataError, InputError
 from relad_bids.group.seen import read_checkpoints, require_unseen
-from relad_bids.seen_list import HASH, SEEN, fingerprint_of
-
-
-def checkpoint(folder, people, *, sha="a" * 64, source="derivatives", listed=True):
-    """A folder with card and list; return the card's label."""
-    training = {"data": {"source": source}, "seed": 1}
-    if people is not None:
-        training[HASH] = fingerprint_of(people)
-    card = replace(tiny_card(), sha256=sha, training=training)
-    folder.mkdir(parents=True)
-    (folder / "model.json").write_text(card.to_json())
-    if people is not None and listed:
-        lines = ["participant_id\tside", *(f"{who}\ttrain" for who in people)]
-        (folder / SEEN).write_text("\n".join(lines) + "\n")
-    return card.label
+from relad_bids.seen_list import SEEN
 
 
 def rows(*pairs):
@@ -28,7 +12,7 @@ def rows(*pairs):
 
 
 def test_who_was_seen(tmp_path):
-    label = checkpoint(tmp_path / "c", ["sub-1", "sub-2"])
+    label = write_checkpoint(tmp_path / "c", ["sub-1", "sub-2"])
     given = read_checkpoints([tmp_path / "c"], vouched=False)
     asked = rows(("sub-1", label), ("sub-3", label), ("sub-1", "other-1+0"), ("sub-3", label))
     assert given.seen(asked).tolist() == ["yes", "no", "unknown", "no"]
@@ -36,7 +20,7 @@ def test_who_was_seen(tmp_path):
 
 def test_folds_answer_for_those_they_left_out(tmp_path):
     folds = [
-        checkpoint(tmp_path / "cv" / f"fold-{n}", people, sha=f"{n}" * 64)
+        write_checkpoint(tmp_path / "cv" / f"fold-{n}", people, sha=f"{n}" * 64)
         for n, people in ((1, ["sub-1"]), (2, ["sub-2"]))
     ]
     given = read_checkpoints([tmp_path / "cv"], vouched=False)
@@ -53,7 +37,7 @@ def test_folds_answer_for_those_they_left_out(tmp_path):
 def test_what_is_not_known_is_refused_unless_the_user_vouches(tmp_path, kind, vouched):
     people = None if kind == "source not told" else ["sub-1"]
     source = "somewhere" if kind == "source not told" else "derivatives"
-    label = checkpoint(tmp_path / "c", people, source=source, listed=kind != "no list")
+    label = write_checkpoint(tmp_path / "c", people, source=source, listed=kind != "no list")
     folders = [] if kind == "not given" else [tmp_path / "c"]
     given = read_checkpoints(folders, vouched=vouched)
     asked = rows(("sub-9", label))
@@ -66,25 +50,25 @@ def test_what_is_not_known_is_refused_unless_the_user_vouches(tmp_path, kind, vo
 
 
 def test_a_word_does_not_help_against_a_list(tmp_path):
-    label = checkpoint(tmp_path / "c", ["sub-1"])
+    label = write_checkpoint(tmp_path / "c", ["sub-1"])
     given = read_checkpoints([tmp_path / "c"], vouched=True)
     with pytest.raises(DataError, match="was trained on, or chosen by, them"):
         require_unseen(rows(("sub-1", label)), given, "x")
 
 
 def test_phantoms_alone_are_nobody(tmp_path):
-    label = checkpoint(tmp_path / "c", None, source="phantom")
+    label = write_checkpoint(tmp_path / "c", None, source="phantom")
     given = read_checkpoints([tmp_path / "c"], vouched=False)
     assert given.seen(rows(("sub-001", label))).tolist() == ["no"]
 
 
 def test_a_changed_list(tmp_path):
-    checkpoint(tmp_path / "c", ["sub-1"])
+    write_checkpoint(tmp_path / "c", ["sub-1"])
     (tmp_path / "c" / SEEN).write_text("participant_id\tside\nsub-2\ttrain\n")
     with pytest.raises(CheckpointError, match="is not the list that the card"):
         read_checkpoints([tmp_path / "c"], vouched=False)
 
 
-def test_no_checkpoint(tmp_path):
+def test_no_write_checkpoint(tmp_path):
     with pytest.raises(InputError, match=r"holds neither model\.json nor fold"):
         read_checkpoints([tmp_path], vouched=False)
