@@ -32,7 +32,7 @@ def fit_spectrum(
     Parameters
     ----------
     batches
-        The participants, (B, ...) at a time; walked through once.
+        The participants, (B, ...) at a time, on any device; walked through once.
     estimate
         MRI (B, S, I, J, K) -> every tracer (B, R, I, J, K).
 
@@ -44,7 +44,7 @@ def fit_spectrum(
     device = spectrum.log_power.device
     total = torch.zeros(spectrum.log_power.shape, dtype=torch.float64, device=device)
     scans = torch.zeros(len(total), dtype=torch.float64, device=device)
-    for batch in batches:
+    for batch in (batch.to(device) for batch in batches):
         window = soft_border(batch.mask)
         residual = (batch.pet - estimate(batch.mri)) * window
         voxels = window.square().sum((-3, -2, -1))[..., None]

@@ -64,6 +64,20 @@ def test_the_power_of_known_fields_is_found(truth, mask):
     assert log_ratio.square().mean().sqrt() < 0.25
 
 
+class Elsewhere:
+    """A batch that is good for nothing until it was brought to a device."""
+
+    def __init__(self, batch):
+        self.to = {torch.device("cpu"): batch}.__getitem__
+
+
+def test_participants_are_brought_to_where_the_network_is(truth, mask):
+    """They are read on the CPU, the estimate may be on a GPU."""
+    made = ResidualSpectrum(n_tracers=2, shape=SHAPE)
+    fit_spectrum(made, map(Elsewhere, batches(truth, mask)), estimate)
+    assert torch.equal(made.log_power, fitted(truth, mask).log_power)
+
+
 def test_scans_that_are_not_there_do_not_count(truth, mask):
     some = torch.rand(N // 4, 4, 2, generator=torch.Generator().manual_seed(1)) > 0.3
     made = fitted(truth, mask, available=some)
