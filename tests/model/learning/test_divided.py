@@ -1,8 +1,7 @@
 """A step is the same however its participants are divided: over time, and over processes.
 
-Sums of float32 in another order differ in the seventh digit. Adam divides each gradient by its
-own size: one that nearly cancels in the sum is wrong by more of a step, and four steps are 4e-3
-long. A hundredth of that is allowed.
+Sums of float32 in another order differ in the seventh digit of a weight, and four steps move a
+weight by a thousandth: the way differs in the fourth digit or later.
 """
 
 import dataclasses
@@ -24,13 +23,27 @@ from relad_bids.model.learning.loop import WATCHED
 
 pytestmark = pytest.mark.xdist_group("torchrun")
 TOGETHER = ("rela", "unet", "ddpm", "pix2pix")
+ALIKE = 1e-4
+"""As a part of the way from the first weights. Measured with and without AVX-512: 2e-5."""
 WHOLE = dataclasses.replace(toy.CONFIG, batch_size=6, accumulate=1)
 
 
-def require_alike(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    apart = {name: (ours[name].double() - theirs[name].double()).abs().max() for name in theirs}
-    assert max(apart.values()) < 4e-5, max(apart, key=apart.get)
+def difference(kind, ours, theirs):
+    """Between the weights of two trainings, as a part of the way that they went."""
+    model = toy.fresh(kind)
+    trained = {weight for part in model.parts().values() for weight in part}
+    start = {n: w.detach() for n, w in model.named_parameters() if w in trained}
+    assert ours.keys() == theirs.keys() == model.state_dict().keys()
+    apart = _length(ours[name].double() - theirs[name] for name in start)
+    return apart / _length(theirs[name].double() - start[name] for name in start)
+
+
+def _length(moves):
+    return sum(float(move.square().sum()) for move in moves) ** 0.5
+
+
+def require_alike(kind, ours, theirs):
+    assert difference(kind, ours, theirs) < ALIKE
 
 
 def require_same_logs(ours, theirs):
@@ -61,16 +74,15 @@ def test_batches_one_after_the_other_are_the_whole(wholes, kind, size, number, t
     divided = dataclasses.replace(toy.CONFIG, batch_size=size, accumulate=number)
     ours, said = toy.run(kind, tmp_path, divided)
     weights, logs = wholes(kind)
-    require_alike(ours, weights)
+    require_alike(kind, ours, weights)
     require_same_logs(said, logs)
 
 
 def test_another_walk_would_be_noticed(wholes, tmp_path, monkeypatch):
-    """The tolerance is far below what a participant more or less makes."""
-    monkeypatch.setattr(toy, "WALK", [*toy.WALK[:-1], 2])
+    """The tolerance is far below what one other participant among 24 makes."""
+    monkeypatch.setattr(toy, "WALK", [17, *toy.WALK[1:]])
     ours, _ = toy.run("unet", tmp_path, WHOLE)
-    with pytest.raises(AssertionError):
-        require_alike(ours, wholes("unet")[0])
+    assert difference("unet", ours, wholes("unet")[0]) > 10 * ALIKE
 
 
 def torchrun(*arguments, n=2, timeout=600):
@@ -115,7 +127,7 @@ def result(folder, kind, rank=0):
 def test_two_processes_are_one(parallel, wholes, kind):
     weights, logs = wholes(kind)
     ours, said = result(parallel, kind)
-    require_alike(ours, weights)
+    require_alike(kind, ours, weights)
     require_same_logs(said, logs)
 
 
