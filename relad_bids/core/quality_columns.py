@@ -34,6 +34,11 @@ class Figure:
     """What the flag means, for those who read the page."""
     units: str = ""
 
+    @property
+    def judged(self) -> bool:
+        """Whether there is a range at all."""
+        return self.low is not None or self.high is not None
+
     def state(self, value: object) -> State:
         """Tell whether a value lies in the range; missing and NaN are not known."""
         number = float(value) if isinstance(value, (int, float)) else math.nan
@@ -46,7 +51,7 @@ class Figure:
     def range_text(self) -> str:
         """Put the range into words, with its unit."""
         unit = f" {self.units}" if self.units else ""
-        if self.low is None and self.high is None:
+        if not self.judged:
             return "none: told, not judged"
         if self.low is None:
             return f"at most {self.high:g}{unit}"

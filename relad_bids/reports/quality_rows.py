@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 
 from relad_bids.core.quality_columns import FIGURES, Figure
 from relad_bids.files import read_table
+from relad_bids.reports.group_rows import Printed
 
 MISSING = "n/a"
 
@@ -61,7 +61,7 @@ def _row(figure: Figure, value: Any) -> QualityRow:
 def _verdict(figure: Figure, value: Any) -> str:
     if _missing(value):
         return "not known"
-    if figure.low is None and figure.high is None:
+    if not figure.judged:
         return "not judged"
     return "outside" if figure.state(value) == "unusual" else "usual"
 
@@ -77,24 +77,29 @@ def _text(value: Any, units: str) -> str:
     return f"{digits} {units}".rstrip()
 
 
-def quality_summary(qc: Mapping[str, pd.Series]) -> list[tuple[str, ...]]:
-    """Figures of all sessions: n, median, smallest, largest, usual range, how many outside."""
+def quality_summary(qc: pd.DataFrame) -> Printed:
+    """Print each figure over all sessions: n, median, range, usual range, how many outside.
+
+    Parameters
+    ----------
+    qc
+        Rows of the QC table; figures that nobody has are left out.
+    """
     rows = []
     for name, figure in FIGURES.items():
-        if name not in qc:
-            continue
-        values = pd.to_numeric(qc[name], errors="coerce").dropna()
+        values = pd.to_numeric(qc.get(name, pd.Series(dtype=float)), errors="coerce").dropna()
         if values.empty:
             continue
         outside = sum(figure.state(float(value)) == "unusual" for value in values)
-        judged = figure.low is not None or figure.high is not None
+        spread = (values.median(), values.min(), values.max())
         rows.append(
             (
                 f"{figure.about}: {figure.title}",
                 str(len(values)),
-                *(f"{value:.3g}" for value in (values.median(), values.min(), values.max())),
+                *(_text(value, "") for value in spread),
                 figure.range_text(),
-                str(outside) if judged else MISSING,
+                str(outside) if figure.judged else MISSING,
             )
         )
-    return rows
+    head = ("Figure", "Sessions", "Median", "Least", "Largest", "Usual range", "Outside")
+    return Printed(head, tuple(rows))
