@@ -6,6 +6,7 @@ from toys import oblique
 from relad_bids.bids.orientation import swaps_sides
 
 AFFINE = oblique((2.0, 3.0, 4.0), degrees=15.0, origin=(-20.0, 5.0, 3.0))
+UPRIGHT = np.diag([2.0, 3.0, 4.0, 1.0])
 MIRRORED = AFFINE @ np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
@@ -26,6 +27,7 @@ def header(*, sform, qform, codes):
         (AFFINE, AFFINE, (1, 1), False),
         (AFFINE, MIRRORED, (1, 0), True),
         (MIRRORED, AFFINE, (0, 1), True),
+        (MIRRORED, UPRIGHT, (0, 1), True),  # no rotation: its quaternion is 0, and it is on
         (AFFINE, AFFINE, (1, 0), False),
         (AFFINE, AFFINE, (0, 2), False),
         (MIRRORED, None, (1, 0), False),  # a qform that was never filled in

@@ -104,6 +104,16 @@ def test_the_share_of_the_cerebellum_in_view_is_counted(brain, lowest, zeroed):
     assert FIGURES["cerebellum_in_fov"].state(found["cerebellum_in_fov"]) == "unusual"
 
 
+def test_the_line_says_what_is_in_view_and_not_the_warp(brain, tmp_path):
+    """A warp that leads elsewhere changes nothing; without a line it is all there is."""
+    images, file = brain
+    moved = AFFINE.copy()
+    moved[2, 3] -= 60
+    elsewhere = [write_affine(moved, tmp_path / "elsewhere.mat")]
+    assert template_figures(**images, forward=elsewhere, affine_file=file)["brain_in_fov"] == 1
+    assert template_figures(**images, forward=elsewhere)["brain_in_fov"] < 0.8
+
+
 def test_a_mirrored_head_lies_worse(brain, placed):
     images, file = brain
     t1w = images["t1w"]
