@@ -56,6 +56,19 @@ def main() -> None:
     for name, other in FOREIGN.items():
         for damage, found in flair_damages(by_name[name], by_name[other], folder):
             _print_damage(name, damage, whole[name], found)
+    print("\n| cerebellum in view | by the line | by the warp |\n|---|---|---|")
+    cut = [case for name in BROKEN for case in damaged(by_name[name], folder)]
+    for case in (by_name["p01-1"], *(case for case in cut if "cerebellum" in case.damage)):
+        _print_view(case, prepare(case, folder, flair_too=False))
+
+
+def _print_view(case: Case, out: Path) -> None:
+    forward = [out / "t1w_to_template_Composite.h5"]
+    ways = [
+        template_figures(**_images(out), forward=forward, affine_file=line)["cerebellum_in_fov"]
+        for line in (out / "t1w_to_template_affine.mat", None)
+    ]
+    print(f"| {case.name} {case.damage} | {ways[0]:.3f} | {ways[1]:.3f} |", flush=True)
 
 
 def figures(case: Case, out: Path, *, flair_too: bool = True) -> Figures:

@@ -207,8 +207,8 @@ FIGURES: Mapping[str, Figure] = {
     "t1w_left_right": Figure(
         about="T1w on the template", title="left and right",
         description="Correlation of the linearly registered T1w with the template, minus that "
-        "of its mirror image. Below 0 it may be mirrored, but a swapped head passes: two of them "
-        "had values of their own kind, so that nothing is decided by it",
+        "of its mirror image. It decides nothing: two heads whose left and right were swapped, "
+        "registered anew, stayed above 0",
     ),
     "flair_voxel_mm": Figure(
         about="FLAIR", title="longest edge of a voxel", units="mm", high=3.0,

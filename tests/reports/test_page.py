@@ -128,7 +128,7 @@ def test_quality_is_told_in_words_and_colours(page, html, tmp_path):
         )
         for about, title, value, verdict, note in (
             ("T1w", "SNR", "6.4", "outside", "<noisy>"),
-            ("T1w", "EFC", "0.5", "not judged", ""),
+            ("T1w on the template", "Dice", "0.5", "not judged", ""),
             ("FLAIR", "NMI", "n/a", "not known", ""),
         )
     ]
@@ -139,7 +139,8 @@ def test_quality_is_told_in_words_and_colours(page, html, tmp_path):
         ("outside", "outside"), ("outside", "outside"), ("not-judged", "not judged"),
         ("not-known", "not known"),
     ]  # fmt: skip
-    assert section.index("T1w") < section.index("FLAIR")
+    heads = re.findall(r'scope="rowgroup" colspan="4">([^<]*)<', section)
+    assert heads == ["T1w", "T1w on the template", "FLAIR"]
     assert "&lt;noisy&gt;" in section
     assert "a part of the cerebellum lies outside the T1w image" in text.split("<section")[1]
 
