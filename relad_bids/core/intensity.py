@@ -51,6 +51,20 @@ class NormalisedMRI:
     upper: float
     """Intensity that became +1."""
 
+    def told(self, contract: MRIContract) -> dict[str, object]:
+        """For the sidecar: with it and the image before, anybody can repeat the scale."""
+        return {
+            "Method": "x = 2 (I - LowerIntensity) / (UpperIntensity - LowerIntensity) - 1, cut at "
+            "-1 and 1; -1 outside the brain mask",
+            "LowerIntensity": self.lower,
+            "UpperIntensity": self.upper,
+            "LowerPercentile": contract.lower_percentile,
+            "UpperPercentile": contract.upper_percentile,
+            "PercentilesOf": "whole grid, 0 outside the brain mask"
+            if contract.background_counts
+            else "brain mask",
+        }
+
 
 def normalise_mri(
     image: NDArray[np.floating], mask: NDArray[np.bool_], contract: MRIContract

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from relad_bids.core.quality_columns import quality_columns, quality_warnings
+
 QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session"},
@@ -17,7 +19,11 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
             "failed": "could not be processed; `reason` says why",
         },
     },
-    "flags": {"Description": "`ok`, or semicolon-separated flags"},
+    "flags": {
+        "Description": "`ok`, or semicolon-separated flags; those of measured PET stand in the "
+        "dictionary of its table (qc_flags), and those of the brain mask are words",
+        "Levels": quality_warnings(),
+    },
     "reason": {"Description": "Why the session was left out or failed"},
     "t1w": {"Description": "T1w image used, relative to the dataset"},
     "flair": {"Description": "FLAIR image used, relative to the dataset"},
@@ -45,6 +51,7 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "mask_method": {"Description": "How the brain was found"},
     "flair_cost": {"Description": "Cost of the FLAIR to T1w registration; lower is better"},
     "flair_init": {"Description": "First guess that led to the lowest cost"},
+    **quality_columns(),
     "checkpoint_id": {"Description": "Network used"},
     "device": {"Description": "Where the network ran"},
     "software_version": {"Description": "relad-bids version"},

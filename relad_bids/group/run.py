@@ -64,6 +64,8 @@ class Results:
     notes: list[str] = field(default_factory=list)
     pairs: pd.DataFrame = field(default_factory=pd.DataFrame)
     """With floors; empty where nothing can be compared."""
+    qc: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """QC rows of all sessions, for the page."""
 
     def add(self, *tables: Table | None) -> None:
         self.tables |= {one.key: one for one in tables if one is not None and len(one.frame)}
@@ -100,7 +102,7 @@ def run(settings: GroupSettings) -> Iterator[Path]:
         _describe(root, one, settings)
         yield one.path
     scans = sort_scans(read_rows(joined))
-    results = Results(notes=list(scans.notes))
+    results = Results(notes=list(scans.notes), qc=pd.DataFrame() if qc is None else qc)
     if people.path is None:
         results.notes.append(
             "No participants.tsv was found beside the derivatives or the dataset: age, sex, "
@@ -231,6 +233,7 @@ def _page(
             columns={key: one.columns for key, one in results.tables.items()},
             files={key: one.file for key, one in results.tables.items()},
             pairs=results.pairs,
+            qc=results.qc,
         ),
     )
     return path

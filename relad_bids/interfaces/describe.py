@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from relad_bids.core.coregistration import Coregistration
 from relad_bids.core.qc import qc_row
+from relad_bids.core.quality_columns import quality_flags
 from relad_bids.files import write_table
 from relad_bids.interfaces.base import load_labels, out_path
 from relad_bids.pet.frames import motion_flags
@@ -71,6 +72,8 @@ class _CollectQCInputSpec(BaseInterfaceInputSpec):
     brain = traits.Dict(mandatory=True, desc="facts of ExtractBrain")
     flair = traits.Dict(desc="facts of RegisterFlair")
     flags = traits.List(traits.Str, mandatory=True, desc="flags known before the run")
+    t1w_figures = traits.Dict(desc="figures of MeasureT1w")
+    flair_figures = traits.Dict(desc="figures of MeasureFlair")
     pet_scores = traits.List(traits.Dict, desc="facts of ScorePET of each measured PET")
     pet_motions = traits.List(traits.Dict, desc="facts of RealignPET of each measured PET")
     label_flags = traits.List(traits.Str, desc="flags of the parcellation")
@@ -93,16 +96,18 @@ class CollectQC(SimpleInterface):
         labels = self.inputs.label_flags if isdefined(self.inputs.label_flags) else []
         flags = [*self.inputs.flags, *brain["flags"], *labels]
         measured, found = self._measured()
-        flags += found
+        quality = {"brain_volume_ml": brain["volume_ml"], "flair_cost": flair.get("cost")}
+        for figures in (self.inputs.t1w_figures, self.inputs.flair_figures):
+            quality |= figures if isdefined(figures) else {}
+        flags += [*found, *quality_flags(quality)]
         row = qc_row(
             {
                 **self.inputs.known,
                 **measured,
+                **quality,
                 "status": "ok",
                 "flags": ";".join(flags) or "ok",
-                "brain_volume_ml": brain["volume_ml"],
                 "mask_method": brain["method"],
-                "flair_cost": flair.get("cost"),
                 "flair_init": flair.get("init"),
             }
         )

@@ -38,7 +38,7 @@ class _NormaliseMRIInputSpec(BaseInterfaceInputSpec):
 
 class _NormaliseMRIOutputSpec(TraitedSpec):
     out_file = File(exists=True, desc="MRI in [-1, 1], -1 outside the brain")
-    scale = traits.Dict(desc="intensities that became -1 and +1")
+    scale = traits.Dict(desc="the scale as its sidecar tells it")
 
 
 class NormaliseMRI(SimpleInterface):
@@ -51,9 +51,10 @@ class NormaliseMRI(SimpleInterface):
         with naming_files(in_file=self.inputs.in_file, mask_file=self.inputs.mask_file):
             image, grid = load(self.inputs.in_file)
             mask = load_on(grid, self.inputs.mask_file, ours="in_file", theirs="mask_file") > 0
-            made = normalise_mri(image, mask, MRIContract(**self.inputs.contract))
+            contract = MRIContract(**self.inputs.contract)
+            made = normalise_mri(image, mask, contract)
         self._results["out_file"] = save(out_path(runtime, "norm.nii.gz"), made.data, grid)
-        self._results["scale"] = {"lower": made.lower, "upper": made.upper}
+        self._results["scale"] = {"IntensityNormalisation": made.told(contract)}
         return runtime
 
 

@@ -33,6 +33,7 @@ class _WriteReportInputSpec(BaseInterfaceInputSpec):
     tables = traits.List(File(exists=True), mandatory=True)
     ref_masks = traits.List(File(exists=True), mandatory=True)
     flags = traits.List(traits.Str, mandatory=True)
+    qc = File(exists=True, mandatory=True, desc="the session's QC row")
     scores = traits.List(traits.Dict, desc="facts of ScorePET of each measured PET")
     traces = traits.List(traits.Dict, desc="trace of RealignPET of each measured PET")
 
@@ -51,6 +52,7 @@ class WriteReport(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         from relad_bids.reports.page import PetEntry, SessionPage, write_session_page
+        from relad_bids.reports.quality_rows import quality_rows
 
         given, facts = self.inputs, dict(self.inputs.facts)
         pets = tuple(
@@ -77,6 +79,7 @@ class WriteReport(SimpleInterface):
             pets=pets,
             facts=used,
             flags=tuple(given.flags),
+            quality=quality_rows(Path(given.qc)),
         )
         write_session_page(Path(given.out_html), page)
         self._results["out_html"] = given.out_html

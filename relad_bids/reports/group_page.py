@@ -25,6 +25,7 @@ from relad_bids.reports.group_rows import (
     long_lines,
     pivoted,
 )
+from relad_bids.reports.quality_rows import quality_summary
 from relad_bids.reports.templates import data_uri, template
 from relad_bids.tables import tracers
 
@@ -69,6 +70,8 @@ class GroupPage:
     files: Mapping[str, str]
     pairs: pd.DataFrame
     """``tracer voi primary estimate truth`` and floors; empty where nothing is compared."""
+    qc: pd.DataFrame
+    """QC rows of all sessions; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def write_group_page(path: Path, page: GroupPage) -> None:
         n_participants=page.images["participant_id"].nunique(),
         short=[] if skill is None else _short(skill),
         sections=[] if page.pairs.empty else list(_sections(page)),
-        others=list(_others(page.tables)),
+        others=[*_quality(page.qc), *_others(page.tables)],
         definitions=_definitions(page.columns),
     )
     write_text(path, html)
@@ -219,6 +222,18 @@ def _blocks(voi: str, tables: Tables) -> Iterator[Block]:
             pivoted(groups.query("voi == @voi"), ["variable", "level"], IN_GROUPS,
                     ["n", "p_bias", "p_bias_fdr"]),
         )  # fmt: skip
+
+
+def _quality(qc: pd.DataFrame) -> Iterator[Block]:
+    """What the figures of quality are like in this cohort, and how many lie outside."""
+    if (printed := quality_summary(qc)).rows:
+        yield Block(
+            "Quality of the MRI",
+            "Over all sessions. The usual range is that of a few public scans and no law: where "
+            "a whole cohort lies outside it, look for the one that lies apart from its own. Which "
+            "sessions are outside stands in desc-relad_qc.tsv, column flags.",
+            printed,
+        )
 
 
 def _others(tables: Tables) -> Iterator[Block]:

@@ -19,6 +19,7 @@ from relad_bids.core.rows import primary_rows
 from relad_bids.files import read_table, write_text
 from relad_bids.reports import figures
 from relad_bids.reports.motion import Motion, moved_figure, trace_figure
+from relad_bids.reports.quality_rows import QualityRow
 from relad_bids.reports.slices import Mosaic, Volume, read_volume
 from relad_bids.reports.voi_rows import (
     VOIRow,
@@ -79,6 +80,8 @@ class SessionPage:
     flags: tuple[str, ...]
     methods: str
     """Paragraphs separated by an empty line."""
+    quality: tuple[QualityRow, ...] = ()
+    """Quality figures of the MRI, those of one scan together."""
 
 
 @dataclass(frozen=True, kw_only=True)

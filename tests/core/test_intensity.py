@@ -156,3 +156,21 @@ def test_channels_follow_the_order_asked_for(image):
 def test_the_first_sequence_must_be_there(image):
     with pytest.raises(DataError, match="needs T1w, and it is missing"):
         stack_mri({"T1w": None, "FLAIR": image.astype(np.float32)}, ("T1w", "FLAIR"))
+
+
+@pytest.mark.parametrize("background_counts", [False, True])
+def test_the_sidecar_tells_how_to_repeat_the_scale(background_counts):
+    """Percentiles and intensities as told give back what the network saw."""
+    rng = np.random.default_rng(6)
+    image = rng.gamma(2.0, 40.0, (9, 8, 7))
+    mask = rng.random(image.shape) < 0.5
+    contract = MRIContract(
+        lower_percentile=2.0, upper_percentile=97.0, background_counts=background_counts
+    )
+    made = normalise_mri(image, mask, contract)
+    told = made.told(contract)
+    counted = np.where(mask, image, 0) if "whole grid" in told["PercentilesOf"] else image[mask]
+    ends = np.percentile(counted, [told["LowerPercentile"], told["UpperPercentile"]])
+    assert ends.tolist() == [told["LowerIntensity"], told["UpperIntensity"]]
+    scaled = 2 * (image - ends[0]) / (ends[1] - ends[0]) - 1
+    np.testing.assert_allclose(made.data[mask], np.clip(scaled, -1, 1)[mask], atol=1e-6)

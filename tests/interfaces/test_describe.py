@@ -91,3 +91,27 @@ def test_qc_row_with_measured_pet(run_step):
     assert row["pet_motion_mm"] == "0;3.1;0.2"
     assert out.flags == ["flair_missing", "labels_suspect", "coreg_suspect", "motion_high"]
     assert row["flags"] == ";".join(out.flags)
+
+
+def test_qc_row_with_quality_figures(run_step):
+    """Values stand in their columns; those outside their range are flagged, once each."""
+    out = run_step(
+        CollectQC(
+            known={},
+            brain={"volume_ml": 1200.0, "method": "template-head", "flags": ["odd"]},
+            flair={"cost": -0.01, "init": "header"},
+            flags=[],
+            t1w_figures={
+                "cerebellum_in_fov": 0.5,
+                "gm_dice": 0.1,
+                "wm_dice": 0.1,
+                "t1w_efc": None,
+            },
+            flair_figures={"flair_voxel_mm": 2.0},
+        )
+    )
+    row = read_table(out.table).iloc[0]
+    assert row["cerebellum_in_fov"] == 0.5
+    assert row["flair_voxel_mm"] == 2
+    assert row["t1w_efc"] is None or np.isnan(row["t1w_efc"])
+    assert out.flags == ["odd", "tissue_mismatch", "cerebellum_cut", "flair_misplaced"]

@@ -85,7 +85,8 @@ def test_normalised_image_is_what_the_contract_says(run_step, make_nifti, rng):
     np.testing.assert_allclose(made.get_fdata()[mask > 0], expected[mask > 0], atol=1e-6)
     assert np.all(made.get_fdata()[mask == 0] == -1)
     np.testing.assert_allclose(made.affine, affine, atol=1e-6)
-    assert out.scale == {"lower": inside.min(), "upper": inside.max()}
+    told = out.scale["IntensityNormalisation"]
+    assert [told["LowerIntensity"], told["UpperIntensity"]] == [inside.min(), inside.max()]
 
 
 def test_a_mask_on_another_grid(tmp_path, make_nifti):

@@ -6,6 +6,7 @@ from toys import AFFINE, SHAPE, oblique, tiny_card, tiny_config, tiny_measured, 
 
 from relad_bids.core.columns import complete
 from relad_bids.core.coregistration import Coregistration
+from relad_bids.core.qc import qc_row
 from relad_bids.files import write_table
 from relad_bids.interfaces.report import WriteReport
 from relad_bids.records import report_facts, session_flags
@@ -51,8 +52,14 @@ def table(tmp_path):
     return str(tmp_path / "voi.tsv")
 
 
+@pytest.fixture
+def qc(tmp_path):
+    write_table(tmp_path / "qc.tsv", qc_row({"status": "ok", "cerebellum_in_fov": 0.43}))
+    return str(tmp_path / "qc.tsv")
+
+
 @pytest.mark.parametrize("flair", [True, False])
-def test_one_page_that_says_what_was_used(run_step, images, table, tmp_path, flair):
+def test_one_page_that_says_what_was_used(run_step, images, table, qc, tmp_path, flair):
     config = tiny_config(tmp_path)
     unit = tiny_unit(config, flair=flair, tracers=(TRACER,))
     given = {"flair": images["t1w"], "flair_t1w": images["t1w"]} if flair else {}
@@ -62,20 +69,22 @@ def test_one_page_that_says_what_was_used(run_step, images, table, tmp_path, fla
         brain_facts={"volume_ml": 1234.4, "method": "template-head", "flags": []},
         tables=[table],
         flags=session_flags(unit),
+        qc=qc,
         **images,
         **given,
     )
     page = (tmp_path / "out" / "sub-01_ses-a.html").relative_to(tmp_path)
     assert run_step(step).out_html == str(tmp_path / page)
     text = (tmp_path / page).read_text()
-    for words in ("not a measurement", "A toy, for tests.", "1234 mL", "tiny-1+abababab", TRACER):
+    expected = ("not a measurement", "A toy, for tests.", "1234 mL", "tiny-1+abababab", TRACER)
+    for words in (*expected, "0.43", "a part of the cerebellum lies outside"):
         assert words in text
     assert ("sub-01_ses-a_FLAIR.nii.gz" in text) is flair
     assert str(tmp_path) not in text
     assert nb.load(images["t1w"]).shape == T1W_SHAPE
 
 
-def test_the_page_of_measured_pet_alone(run_step, images, table, tmp_path, make_nifti):
+def test_the_page_of_measured_pet_alone(run_step, images, table, qc, tmp_path, make_nifti):
     """No word of a network; the score, the picture on the T1w and the motion of the frames."""
     config = tiny_config(tmp_path)
     pet = tiny_measured(config, tracer=TRACER)
@@ -87,7 +96,7 @@ def test_the_page_of_measured_pet_alone(run_step, images, table, tmp_path, make_
     }  # fmt: skip
     given = {
         "brain_facts": {"volume_ml": 1234.4, "method": "template-head", "flags": []},
-        "tables": [table], "flags": session_flags(unit), **images,
+        "tables": [table], "flags": session_flags(unit), "qc": qc, **images,
     }  # fmt: skip
     facts = report_facts(unit, tiny_card(sha256="ab" * 32), config)
     for scores, traces in (([score], [trace]), ([score], [{}])):

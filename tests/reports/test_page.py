@@ -9,6 +9,7 @@ import pytest
 from relad_bids.core.columns import COLUMNS, SYNTHETIC_STATEMENT
 from relad_bids.files import write_table
 from relad_bids.reports.page import PetEntry, SessionPage, write_session_page
+from relad_bids.reports.quality_rows import QualityRow
 
 STATEMENT = "Trained on phantoms, for trying the program; no scientific value."
 SHAPE = (44, 38, 26)
@@ -116,6 +117,32 @@ def test_values_and_their_absence_are_printed(html):
     assert "1204 mL" in html
     assert "synthesised without FLAIR" in html
     assert "nan" not in re.sub(r"base64,[^\"]+", "", html)
+
+
+def test_quality_is_told_in_words_and_colours(page, html, tmp_path):
+    """A row a figure under its scan; the verdict is a word, its colour comes on top."""
+    assert "Quality of the MRI" not in html
+    rows = [
+        QualityRow(
+            about=about, title=title, value=value, usual="at least 8", verdict=verdict, note=note
+        )
+        for about, title, value, verdict, note in (
+            ("T1w", "SNR", "6.4", "outside", "<noisy>"),
+            ("T1w on the template", "Dice", "0.5", "not judged", ""),
+            ("FLAIR", "NMI", "n/a", "not known", ""),
+        )
+    ]
+    text = changed(page, tmp_path, quality=tuple(rows), flags=("cerebellum_cut",), pets=())
+    section = text.split('<section id="quality">')[1].split("</section>")[0]
+    assert '<a href="#quality">' in text
+    assert re.findall(r'<span class="([a-z-]+)">([a-z ]+)</span>', section) == [
+        ("outside", "outside"), ("outside", "outside"), ("not-judged", "not judged"),
+        ("not-known", "not known"),
+    ]  # fmt: skip
+    heads = re.findall(r'scope="rowgroup" colspan="4">([^<]*)<', section)
+    assert heads == ["T1w", "T1w on the template", "FLAIR"]
+    assert "&lt;noisy&gt;" in section
+    assert "a part of the cerebellum lies outside the T1w image" in text.split("<section")[1]
 
 
 def test_paragraphs_stay_paragraphs(html):

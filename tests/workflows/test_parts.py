@@ -44,9 +44,11 @@ BUILDERS = {
 NODES = {
     "prepare_t1w_wf": {
         "check_t1w", "correct_t1w", "extract_brain", "segment_tissue", "register_template",
+        "measure_t1w",
     },
     "prepare_flair_wf": {
         "check_flair", "correct_flair", "register_flair", "list_transforms", "flair_on_t1w",
+        "measure_flair",
     },
     "one_wf": {"list_transforms", "to_grid", "normalise"},
     "two_wf": {"list_transforms", "to_grid", "normalise"},

@@ -18,6 +18,7 @@ from relad_bids.interfaces.mri import (
     SegmentTissue,
 )
 from relad_bids.interfaces.network import NormaliseMRI
+from relad_bids.interfaces.quality import MeasureFlair, MeasureT1w
 
 IMAGE_MEM_GB = 1.0
 """Peak of a step that holds a 1 mm head two or three times in float32, with ants imported."""
@@ -48,11 +49,23 @@ def init_prepare_t1w_wf(
         tissue probabilities
     t1w_to_mni, mni_to_t1w
         ITK composite transforms
+    figures
+        quality of the T1w and of its place on the template
     """
     inputnode = Node(IdentityInterface(fields=["t1w"]), name="inputnode")
     outputnode = Node(
         IdentityInterface(
-            fields=["t1w", "mask", "brain_facts", "csf", "gm", "wm", "t1w_to_mni", "mni_to_t1w"]
+            fields=[
+                "t1w",
+                "mask",
+                "brain_facts",
+                "csf",
+                "gm",
+                "wm",
+                "t1w_to_mni",
+                "mni_to_t1w",
+                "figures",
+            ]
         ),
         name="outputnode",
     )
@@ -67,6 +80,7 @@ def init_prepare_t1w_wf(
         name="register_template",
         mem_gb=REGISTRATION_MEM_GB,
     )
+    measure_t1w = Node(MeasureT1w(space=space), name="measure_t1w", mem_gb=IMAGE_MEM_GB)
     workflow = Workflow(name=name)
     # fmt: off
     workflow.connect([
@@ -84,6 +98,14 @@ def init_prepare_t1w_wf(
         (segment_tissue, outputnode, [("csf", "csf"), ("gm", "gm"), ("wm", "wm")]),
         (register_template, outputnode, [("forward", "t1w_to_mni"),
                                          ("inverse", "mni_to_t1w")]),
+        (inputnode, measure_t1w, [("t1w", "source")]),
+        (check_t1w, measure_t1w, [("out_file", "scanned")]),
+        (correct_t1w, measure_t1w, [("out_file", "t1w")]),
+        (extract_brain, measure_t1w, [("mask", "mask"),
+                                      ("t1w_to_mni_affine", "affine")]),
+        (segment_tissue, measure_t1w, [("gm", "gm"), ("wm", "wm")]),
+        (register_template, measure_t1w, [("forward", "forward")]),
+        (measure_t1w, outputnode, [("figures", "figures")]),
     ])
     # fmt: on
     return workflow
@@ -96,8 +118,8 @@ def init_prepare_flair_wf(*, name: str = "prepare_flair_wf") -> Workflow:
     ------
     flair
         FLAIR of the dataset
-    t1w, mask
-        prepared T1w and its brain
+    t1w, mask, gm, wm
+        prepared T1w, its brain and tissue
 
     Outputs
     -------
@@ -109,10 +131,14 @@ def init_prepare_flair_wf(*, name: str = "prepare_flair_wf") -> Workflow:
         rigid ITK transform
     flair_facts
         cost, initialisation
+    figures
+        quality of the FLAIR and of its place on the T1w
     """
-    inputnode = Node(IdentityInterface(fields=["flair", "t1w", "mask"]), name="inputnode")
+    inputnode = Node(
+        IdentityInterface(fields=["flair", "t1w", "mask", "gm", "wm"]), name="inputnode"
+    )
     outputnode = Node(
-        IdentityInterface(fields=["flair", "flair_t1w", "flair_to_t1w", "flair_facts"]),
+        IdentityInterface(fields=["flair", "flair_t1w", "flair_to_t1w", "flair_facts", "figures"]),
         name="outputnode",
     )
     check_flair = Node(CheckImage(), name="check_flair", mem_gb=IMAGE_MEM_GB)
@@ -120,6 +146,7 @@ def init_prepare_flair_wf(*, name: str = "prepare_flair_wf") -> Workflow:
     register_flair = Node(RegisterFlair(), name="register_flair", mem_gb=IMAGE_MEM_GB)
     list_transforms = Node(Merge(1), name="list_transforms", run_without_submitting=True)
     flair_on_t1w = Node(ResampleToGrid(), name="flair_on_t1w", mem_gb=IMAGE_MEM_GB)
+    measure_flair = Node(MeasureFlair(), name="measure_flair", mem_gb=IMAGE_MEM_GB)
     workflow = Workflow(name=name)
     # fmt: off
     workflow.connect([
@@ -135,6 +162,16 @@ def init_prepare_flair_wf(*, name: str = "prepare_flair_wf") -> Workflow:
         (flair_on_t1w, outputnode, [("out_file", "flair_t1w")]),
         (register_flair, outputnode, [("xfm", "flair_to_t1w"),
                                       ("facts", "flair_facts")]),
+        (inputnode, measure_flair, [("flair", "source"),
+                                    ("t1w", "t1w"),
+                                    ("mask", "mask"),
+                                    ("gm", "gm"),
+                                    ("wm", "wm")]),
+        (check_flair, measure_flair, [("out_file", "scanned")]),
+        (correct_flair, measure_flair, [("out_file", "flair")]),
+        (flair_on_t1w, measure_flair, [("out_file", "flair_t1w")]),
+        (register_flair, measure_flair, [("xfm", "xfm")]),
+        (measure_flair, outputnode, [("figures", "figures")]),
     ])
     # fmt: on
     return workflow

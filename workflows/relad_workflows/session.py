@@ -83,7 +83,8 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
                                              ("outputnode.gm", "gm"),
                                              ("outputnode.wm", "wm")]),
         (warp_parcellation, collect_qc, [("flags", "label_flags")]),
-        (prepare_t1w_wf, collect_qc, [("outputnode.brain_facts", "brain")]),
+        (prepare_t1w_wf, collect_qc, [("outputnode.brain_facts", "brain"),
+                                      ("outputnode.figures", "t1w_figures")]),
     ])
     # fmt: on
     _save_anat(workflow, unit, card, config)
@@ -248,14 +249,17 @@ def _flair(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
     workflow.connect([
         (flair_input, prepare_flair_wf, [("flair", "inputnode.flair")]),
         (get("prepare_t1w_wf"), prepare_flair_wf, [("outputnode.t1w", "inputnode.t1w"),
-                                                   ("outputnode.mask", "inputnode.mask")]),
+                                                   ("outputnode.mask", "inputnode.mask"),
+                                                   ("outputnode.gm", "inputnode.gm"),
+                                                   ("outputnode.wm", "inputnode.wm")]),
         (prepare_flair_wf, flair_to_network_wf, [("outputnode.flair", "inputnode.image"),
                                                  ("outputnode.flair_to_t1w", "inputnode.xfm2")]),
         (get("prepare_t1w_wf"), flair_to_network_wf,
             [("outputnode.t1w_to_mni", "inputnode.xfm1")]),
         (get("mask_to_grid"), flair_to_network_wf, [("out_file", "inputnode.mask_mni")]),
         (flair_to_network_wf, get("synthesise"), [("outputnode.norm", "flair")]),
-        (prepare_flair_wf, get("collect_qc"), [("outputnode.flair_facts", "flair")]),
+        (prepare_flair_wf, get("collect_qc"), [("outputnode.flair_facts", "flair"),
+                                               ("outputnode.figures", "flair_figures")]),
         (prepare_flair_wf, get("write_report"), [("outputnode.flair", "flair"),
                                                  ("outputnode.flair_t1w", "flair_t1w")]),
         (prepare_flair_wf, ds_flair, [("outputnode.flair_t1w", "flair_preproc"),
@@ -288,7 +292,7 @@ def _report(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
                                                ("outputnode.mask", "mask"),
                                                ("outputnode.brain_facts", "brain_facts")]),
         (get("warp_parcellation"), write_report, [("dseg", "dseg")]),
-        (get("collect_qc"), write_report, [("flags", "flags")]),
+        (get("collect_qc"), write_report, [("flags", "flags"), ("table", "qc")]),
         (list_maps, write_report, [("out", "suvr_maps")]),
         (list_tables, write_report, [("out", "tables")]),
         (list_references, write_report, [("out", "ref_masks")]),
