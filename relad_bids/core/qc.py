@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from relad_bids.core.brain_checks import FLAGS as MASK_FLAGS
+
 QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session"},
@@ -17,7 +19,11 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
             "failed": "could not be processed; `reason` says why",
         },
     },
-    "flags": {"Description": "`ok`, or semicolon-separated flags"},
+    "flags": {
+        "Description": "`ok`, or semicolon-separated flags; beside these, those of `qc_flags` in "
+        "the VOI tables",
+        "Levels": dict(MASK_FLAGS),
+    },
     "reason": {"Description": "Why the session was left out or failed"},
     "t1w": {"Description": "T1w image used, relative to the dataset"},
     "flair": {"Description": "FLAIR image used, relative to the dataset"},
@@ -41,14 +47,36 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "pet_shift_mm": {"Description": "Distance of the middles of both", "Units": "mm"},
     "pet_motion_mm": {"Description": "Largest shift of a frame", "Units": "mm"},
     "pet_motion_deg": {"Description": "Largest rotation of a frame", "Units": "degree"},
-    "brain_volume_ml": {"Description": "Volume of the brain mask", "Units": "mL"},
-    "mask_method": {"Description": "How the brain was found"},
+    "brain_volume_ml": {
+        "Description": "Volume of the brain mask; 800 to 2000 is usual", "Units": "mL",
+    },
+    "mask_method": {
+        "Description": "How the brain was found",
+        "Levels": {
+            "already-stripped": "the T1w came without scalp; its tissue was kept",
+            "template-head": "the template's outline, then the image itself",
+            "template-head-unrefined": "the template's outline alone",
+            "hd-bet": "HD-BET, installed by the user",
+            "synthstrip": "SynthStrip, installed by the user",
+        },
+    },
+    "mask_symmetry": {
+        "Description": "Dice of the mask and its mirror image; 0.88 and more is usual"
+    },
+    "mask_overlap": {
+        "Description": "Dice of the mask and the template's brain after an affine; 0.85 and more "
+        "is usual"
+    },
+    "mask_cut": {
+        "Description": "Area of the brain with no room for a skull before the image ends (without "
+        "skull: in the outermost slice), as a share of its largest slice; up to 0.08 is usual"
+    },
     "flair_cost": {"Description": "Cost of the FLAIR to T1w registration; lower is better"},
     "flair_init": {"Description": "First guess that led to the lowest cost"},
     "checkpoint_id": {"Description": "Network used"},
     "device": {"Description": "Where the network ran"},
     "software_version": {"Description": "relad-bids version"},
-}
+}  # fmt: skip
 
 
 def qc_row(facts: Mapping[str, object]) -> pd.DataFrame:

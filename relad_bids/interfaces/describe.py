@@ -102,6 +102,7 @@ class CollectQC(SimpleInterface):
                 "flags": ";".join(flags) or "ok",
                 "brain_volume_ml": brain["volume_ml"],
                 "mask_method": brain["method"],
+                **{f"mask_{name}": brain.get(name) for name in ("symmetry", "overlap", "cut")},
                 "flair_cost": flair.get("cost"),
                 "flair_init": flair.get("init"),
             }
