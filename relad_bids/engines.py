@@ -24,7 +24,14 @@ def _synthstrip(command: str, image: Path, mask: Path) -> list[str]:
     """SynthStrip (Hoopes et al. 2022), FreeSurfer's or that of NiPreps, which needs weights."""
     weights = Path(os.environ.get("FREESURFER_HOME", "")) / _WEIGHTS
     ask = Path(command).name != "mri_synthstrip" and weights.is_file()
-    return [command, "-i", str(image), "-m", str(mask), *(["--model", str(weights)] if ask else [])]
+    return [
+        command,
+        "-i",
+        str(image),
+        "-m",
+        str(mask),
+        *(["--model", str(weights)] if ask else []),
+    ]
 
 
 ENGINES: Mapping[str, tuple[tuple[str, ...], Callable[[str, Path, Path], list[str]]]] = {

@@ -118,10 +118,17 @@ def check_brain(
 
 def largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the largest face-connected piece with its holes filled."""
-    pieces, count = ndimage.label(mask)
+    piece = np.zeros(mask.shape, dtype=bool)
+    if not mask.any():
+        return piece
+    # Most of an image is air: only the box around the mask is searched.
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    found = mask[box]
+    pieces, count = ndimage.label(found)
     if count > 1:
-        mask = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
-    return np.asarray(ndimage.binary_fill_holes(mask))
+        found = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    piece[box] = ndimage.binary_fill_holes(found)
+    return piece
 
 
 def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:

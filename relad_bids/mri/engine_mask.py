@@ -21,9 +21,7 @@ SAME_MM = 0.01
 """How far origin and voxel sizes of the answer may differ from the question's (header rounding)."""
 
 
-def engine_mask(
-    t1w: ANTsImage, engine: str, *, timeout_s: float = TIMEOUT_S
-) -> NDArray[np.bool_]:
+def engine_mask(t1w: ANTsImage, engine: str, *, timeout_s: float = TIMEOUT_S) -> NDArray[np.bool_]:
     """Run ``hd-bet`` or ``synthstrip`` on a T1w and return its mask, (I, J, K) bool.
 
     Both run on the CPU.

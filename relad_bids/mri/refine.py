@@ -24,7 +24,12 @@ FINEST_MM = 1.25
 1 mm head cost twice the time."""
 
 REACH_MM = 4.0
-"""How far outside of the template's outline brain may lie."""
+"""How far outside of the template's outline brain may lie. On the way there the least brightness
+rises to that of grey matter: muscle, behind thin bone, is darker."""
+
+BRIDGE_MM = 2.0
+"""How far outside of the outline fluid is taken in: the hull of the folds must not span the
+petrous bone between temporal lobe and cerebellum."""
 
 CORE_MM = 8.0
 """What lies deeper inside of it is brain whatever it looks like: ventricles, lesions, cavities."""
@@ -105,10 +110,12 @@ def _soft_hull(
 ) -> NDArray[np.float32]:
     """Return the smoothed hull of the brain's tissue, 0 to 1."""
     depth = ndimage.distance_transform_edt(inside, sampling=mm)
-    reached = ndimage.distance_transform_edt(~inside, sampling=mm) <= REACH_MM
-    low, high = tissue_range(values, depth)
-    body = (reached & (values > low) & (values < high)) | (depth > CORE_MM)
-    hull = ndimage.binary_fill_holes(_closed(_opened(body, mm), mm))
+    away = ndimage.distance_transform_edt(~inside, sampling=mm)
+    low, grey, high = tissue_range(values, depth)
+    least = low + (grey - low) * away / REACH_MM
+    body = ((away <= REACH_MM) & (values > least) & (values < high)) | (depth > CORE_MM)
+    brain = _opened(body, mm)
+    hull = ndimage.binary_fill_holes(brain | (_closed(brain, mm) & (away <= BRIDGE_MM)))
     # Beyond an edge of the image the brain goes on: `nearest`, or it would shrink from there.
     return np.asarray(
         ndimage.gaussian_filter(hull.astype(np.float32), SMOOTHING_MM / mm, mode="nearest")
@@ -117,8 +124,10 @@ def _soft_hull(
 
 def tissue_range(
     values: NDArray[np.float32], depth_mm: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Return the darkest and brightest value of brain tissue: half way from fluid to grey matter.
+) -> tuple[float, float, float]:
+    """Return the darkest value of brain tissue, that of grey matter, and the brightest.
+
+    The darkest is half way from fluid to grey matter.
 
     Raises
     ------
@@ -134,7 +143,7 @@ def tissue_range(
             f"({grey:.3g}) and white matter ({white:.3g}) are nearly alike. It needs the contrast "
             f"of a T1w: look at the image."
         )
-    return (fluid + grey) / 2, BRIGHTEST * white
+    return (fluid + grey) / 2, grey, BRIGHTEST * white
 
 
 def _opened(body: NDArray[np.bool_], mm: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -155,7 +164,9 @@ def _closed(body: NDArray[np.bool_], mm: NDArray[np.float64]) -> NDArray[np.bool
     wide = np.pad(body, pad, mode="edge")
     grown = ndimage.distance_transform_edt(~wide, sampling=mm) <= CLOSING_MM
     closed = (ndimage.distance_transform_edt(grown, sampling=mm) > CLOSING_MM) | wide
-    middle = tuple(slice(low, size - high) for (low, high), size in zip(pad, wide.shape, strict=True))
+    middle = tuple(
+        slice(low, size - high) for (low, high), size in zip(pad, wide.shape, strict=True)
+    )
     return np.asarray(closed[middle])
 
 

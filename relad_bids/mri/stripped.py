@@ -18,6 +18,10 @@ LARGEST_BRAIN_ML = 2100.0
 """More tissue than this is a head: large brains with their fluid reach about 2 L, and scalp, skull
 and face add as much again."""
 
+FLOOR = 0.03
+"""Of the 99th percentile; below it lies the halo that smoothing or interpolation left around a
+brain in zeros. Dark fluid inside is filled in again."""
+
 SMALLEST_BRAIN_ML = 500.0
 """Less tissue than this in a noisy background is no brain to build on."""
 
@@ -32,7 +36,7 @@ def is_stripped(t1w: ANTsImage) -> bool:
     values = usable(t1w)
     voxel_ml = float(np.prod(t1w.spacing)) / 1000
     if float((values == 0).mean()) >= LEAST_EMPTY:
-        return float(largest_piece(values > 0).sum()) * voxel_ml <= LARGEST_BRAIN_ML
+        return float(largest_piece(_above_floor(values)).sum()) * voxel_ml <= LARGEST_BRAIN_ML
     return _alone_in_noise(values, voxel_ml, t1w.spacing)
 
 
@@ -40,7 +44,7 @@ def stripped_brain(t1w: ANTsImage) -> NDArray[np.bool_]:
     """Return the brain of a stripped T1w, (I, J, K) bool, with its ventricles."""
     values = usable(t1w)
     if float((values == 0).mean()) >= LEAST_EMPTY:
-        return largest_piece(values > 0)
+        return largest_piece(_above_floor(values))
     return largest_piece(_tissue(values))
 
 
@@ -52,6 +56,10 @@ def _alone_in_noise(
     if not SMALLEST_BRAIN_ML <= float(solid.sum()) * voxel_ml <= LARGEST_BRAIN_ML:
         return False
     return cut_share(solid, values, voxel_mm, room_mm=0.0) <= MOST_CUT_STRIPPED
+
+
+def _above_floor(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(values > FLOOR * float(np.quantile(values[values > 0], 0.99)))
 
 
 def _tissue(values: NDArray[np.float32]) -> NDArray[np.bool_]:

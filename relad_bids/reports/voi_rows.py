@@ -103,7 +103,7 @@ def _text(value: float | None, digits: int, *, factor: float = 1.0, unit: str = 
 
 def flags_of(words: Iterable[str]) -> tuple[str, ...]:
     """Put flags into words; a flag without a description stays as it is, ``ok`` is none."""
-    meaning = cast(Mapping[str, str], COLUMNS["qc_flags"]["Levels"]) | MASK_FLAGS
+    meaning = {**cast(Mapping[str, str], COLUMNS["qc_flags"]["Levels"]), **MASK_FLAGS}
     return tuple(meaning.get(word, word) for word in words if word not in ("ok", "", "nan"))
 
 
