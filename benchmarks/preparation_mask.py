@@ -98,9 +98,9 @@ def against(found: BrainMask, truth: NDArray[np.bool_] | None) -> str:
 
 
 def draw(t1w: ants.ANTsImage, found: BrainMask, file: Path) -> None:
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     image, mask = (ants.reorient_image2(x, "RAS") for x in (t1w, found.mask))

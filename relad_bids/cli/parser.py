@@ -115,7 +115,7 @@ def _synthesis(group: _ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "--skull-strip-engine", choices=["template", "hd-bet", "synthstrip"], default="template",
-        help="who finds the brain of a whole head: this program (default, offline), or HD-BET 2 or "
+        help="who finds the brain of a whole head: this program (default), or HD-BET 2 or "
         "SynthStrip where their commands are on PATH; all masks pass the same checks",
     )  # fmt: skip
     group.add_argument(

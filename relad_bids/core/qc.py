@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from relad_bids.core.brain_checks import FLAGS as MASK_FLAGS
+from relad_bids.core import brain_checks as brain
 
 QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "participant_id": {"Description": "Participant"},
@@ -22,7 +22,7 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "flags": {
         "Description": "`ok`, or semicolon-separated flags; beside these, those of `qc_flags` in "
         "the VOI tables",
-        "Levels": dict(MASK_FLAGS),
+        "Levels": dict(brain.FLAGS),
     },
     "reason": {"Description": "Why the session was left out or failed"},
     "t1w": {"Description": "T1w image used, relative to the dataset"},
@@ -48,7 +48,8 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "pet_motion_mm": {"Description": "Largest shift of a frame", "Units": "mm"},
     "pet_motion_deg": {"Description": "Largest rotation of a frame", "Units": "degree"},
     "brain_volume_ml": {
-        "Description": "Volume of the brain mask; 800 to 2000 is usual", "Units": "mL",
+        "Description": f"Volume of the brain mask; {brain.USUAL_ML[0]:.0f} to "
+        f"{brain.USUAL_ML[1]:.0f} is usual", "Units": "mL",
     },
     "mask_method": {
         "Description": "How the brain was found",
@@ -61,15 +62,17 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
         },
     },
     "mask_symmetry": {
-        "Description": "Dice of the mask and its mirror image; 0.88 and more is usual"
+        "Description": "Dice of the mask and its mirror image about the template's mid-plane; "
+        f"{brain.LEAST_SYMMETRY:g} and more is usual"
     },
     "mask_overlap": {
-        "Description": "Dice of the mask and the template's brain after an affine; 0.85 and more "
-        "is usual"
+        "Description": "Dice of the mask and the template's brain after an affine; "
+        f"{brain.LEAST_OVERLAP:g} and more is usual"
     },
     "mask_cut": {
         "Description": "Area of the brain with no room for a skull before the image ends (without "
-        "skull: in the outermost slice), as a share of its largest slice; up to 0.08 is usual"
+        "skull: in the outermost slice), as a share of its largest slice; up to "
+        f"{brain.MOST_CUT:g} ({brain.MOST_CUT_STRIPPED:g}) is usual"
     },
     "flair_cost": {"Description": "Cost of the FLAIR to T1w registration; lower is better"},
     "flair_init": {"Description": "First guess that led to the lowest cost"},
