@@ -42,18 +42,18 @@ ENGINES: Mapping[str, tuple[tuple[str, ...], Callable[[str, Path, Path], list[st
 
 
 def engine_command(engine: str) -> str | None:
-    """Return the path of the first command of ``engine`` on ``PATH``; None where there is none."""
+    """Return the path of the first command of ``engine`` on ``PATH``; None without one."""
     return next((path for name in ENGINES[engine][0] if (path := shutil.which(name))), None)
 
 
 def engine_problem(engine: str) -> str | None:
-    """Say what is missing to use ``engine``; None where nothing is (``template`` needs nothing)."""
+    """Say what is missing to use ``engine``; None where nothing is."""
     if engine not in ENGINES or engine_command(engine):
         return None
     wanted = " or ".join(ENGINES[engine][0])
     return (
-        f"skull_strip_engine {engine!r} needs the command {wanted}, and PATH has none: install it, "
-        f"put its folder on PATH, or leave the engine out (template needs no other program)"
+        f"skull_strip_engine {engine!r} needs the command {wanted}, and PATH has none: install "
+        f"it, put its folder on PATH, or leave the engine out (template needs no other program)"
     )
 
 

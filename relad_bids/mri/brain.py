@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -99,13 +100,19 @@ def brain_mask(
     if engine != "template":
         return judge.described(engine_mask(t1w, engine), engine)
     outline = largest_piece(_carried_back(t1w, head, template, affine_file))
+    refined = _refined(t1w, outline)
+    if refined is None or judge.prefers(outline, refined):
+        return judge.described(outline, "template-head-unrefined", "mask_unrefined")
+    return judge.described(refined, "template-head")
+
+
+def _refined(t1w: ANTsImage, outline: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Return the outline moved to where the image ends the brain; None where that ran away."""
     try:
         refined = refine(t1w, like(t1w, outline))
     except ImageError:
-        return judge.described(outline, "template-head-unrefined", "mask_unrefined")
-    if dice(refined, outline) < LEAST_KEPT or judge.prefers(outline, refined):
-        return judge.described(outline, "template-head-unrefined", "mask_unrefined")
-    return judge.described(refined, "template-head")
+        return None
+    return refined if dice(refined, outline) >= LEAST_KEPT else None
 
 
 def _carried_back(
@@ -135,16 +142,20 @@ class _Judge:
     affine_file: Path
     has_skull: bool
 
+    @cached_property
+    def seen(self) -> NDArray[np.bool_]:
+        """Where in the template the image shows anything."""
+        return self._on_template(np.ones(self.t1w.shape))
+
     def checks(self, mask: NDArray[np.bool_]) -> BrainChecks:
         whole = largest_piece(mask)
-        seen = np.ones(self.t1w.shape)
         return check_brain(
             mask,
             self.t1w.numpy(),
             voxel_mm=self.t1w.spacing,
             in_template=self._on_template(whole),
             template=self.template.brain.numpy() > 0.5,
-            seen=self._on_template(seen),
+            seen=self.seen,
             has_skull=self.has_skull,
         )
 

@@ -18,7 +18,7 @@ TIMEOUT_S = 3600
 """HD-BET takes some minutes on a CPU; an hour means that it hangs."""
 
 SAME_MM = 0.01
-"""How far origin and voxel sizes of the answer may differ from the question's (header rounding)."""
+"""How far origin and voxel sizes of the mask may differ from the T1w's (header rounding)."""
 
 
 def engine_mask(t1w: ANTsImage, engine: str, *, timeout_s: float = TIMEOUT_S) -> NDArray[np.bool_]:
@@ -74,7 +74,7 @@ def _require_grid(made: ANTsImage, t1w: ANTsImage, engine: str) -> None:
     )
     if not same:
         raise DataError(
-            f"the mask of {engine} has {made.shape} voxels of {made.spacing} mm from {made.origin}, "
-            f"the T1w {t1w.shape} of {t1w.spacing} mm from {t1w.origin}. Its mask must lie on the "
+            f"the mask of {engine} has {made.shape} voxels of {made.spacing} mm from "
+            f"{made.origin}, the T1w {t1w.shape} of {t1w.spacing} mm from {t1w.origin}. Its mask must lie on the "
             f"T1w's grid: run {engine} by hand and look."
         )
