@@ -75,6 +75,6 @@ def _require_grid(made: ANTsImage, t1w: ANTsImage, engine: str) -> None:
     if not same:
         raise DataError(
             f"the mask of {engine} has {made.shape} voxels of {made.spacing} mm from "
-            f"{made.origin}, the T1w {t1w.shape} of {t1w.spacing} mm from {t1w.origin}. Its mask must lie on the "
-            f"T1w's grid: run {engine} by hand and look."
+            f"{made.origin}, the T1w {t1w.shape} of {t1w.spacing} mm from {t1w.origin}. Its mask "
+            f"must lie on the T1w's grid: run {engine} by hand and look."
         )
