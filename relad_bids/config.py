@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from relad_bids.engines import engine_problem
 from relad_bids.errors import ConfigError
 
 MissingFlair = Literal["skip", "t1w-only", "error"]
 SkullStrip = Literal["auto", "skip", "force"]
+SkullStripEngine = Literal["template", "hd-bet", "synthstrip"]
 Device = Literal["auto", "cpu", "cuda"]
 RealPET = Literal["auto", "ignore", "require"]
 AtlasCut = Literal["gm", "none"]
@@ -41,6 +43,8 @@ class Config:
     device: Device = "auto"
     missing_flair: MissingFlair = "skip"
     skull_strip: SkullStrip = "auto"
+    skull_strip_engine: SkullStripEngine = "template"
+    """Who finds the brain of a whole head: this program, or one of the user's."""
     reference: Mapping[str, str] = field(default_factory=dict)
     """Tracer (as in ``tracers``) -> reference region, where the user wants another than the
     tracer's default."""
@@ -99,6 +103,7 @@ class Config:
             for name, value, kind in (
                 ("missing_flair", self.missing_flair, MissingFlair),
                 ("skull_strip", self.skull_strip, SkullStrip),
+                ("skull_strip_engine", self.skull_strip_engine, SkullStripEngine),
                 ("device", self.device, Device),
                 ("real_pet", self.real_pet, RealPET),
                 ("pet2anat", self.pet2anat, PET2Anat),
@@ -117,6 +122,7 @@ class Config:
             for name, start in self.pet_scan_starts.items()
             if not 0 <= start < math.inf
         ]
+        found += [problem] if (problem := engine_problem(self.skull_strip_engine)) else []
         found += self._widths()
         if not 0 <= self.min_coverage <= 1:
             found.append(f"min_coverage {self.min_coverage} is not in [0, 1]")

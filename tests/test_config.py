@@ -17,6 +17,10 @@ def test_defaults_can_be_used(tmp_path):
     [
         ({"missing_flair": "guess"}, "missing_flair 'guess' is not one of skip, t1w-only, error"),
         ({"skull_strip": "no"}, "skull_strip 'no' is not one of auto, skip, force"),
+        (
+            {"skull_strip_engine": "bet"},
+            "skull_strip_engine 'bet' is not one of template, hd-bet, synthstrip",
+        ),
         ({"device": "tpu"}, "device 'tpu' is not one of auto, cpu, cuda"),
         ({"min_coverage": -0.01}, "min_coverage -0.01 is not in [0, 1]"),
         ({"min_coverage": 1.01}, "min_coverage 1.01 is not in [0, 1]"),

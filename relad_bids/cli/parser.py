@@ -114,6 +114,11 @@ def _synthesis(group: _ArgumentGroup) -> None:
         help="auto finds out whether the T1w is stripped already",
     )  # fmt: skip
     group.add_argument(
+        "--skull-strip-engine", choices=["template", "hd-bet", "synthstrip"], default="template",
+        help="who finds the brain of a whole head: this program (default), or HD-BET 2 or "
+        "SynthStrip where their commands are on PATH; all masks pass the same checks",
+    )  # fmt: skip
+    group.add_argument(
         "--n-samples", type=int, default=1, metavar="K",
         help="draws of the network averaged into each image (default 1); from 8 on tables and a "
         "map say how far they differ",

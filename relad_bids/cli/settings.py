@@ -44,6 +44,7 @@ def config_of(args: Namespace) -> Config:
         device=args.device,
         missing_flair=args.missing_flair,
         skull_strip=args.skull_strip,
+        skull_strip_engine=args.skull_strip_engine,
         reference=dict(_pair(text) for text in args.ref_region),
         real_pet=args.real_pet,
         tracer_labels=tuple(args.tracer_labels),

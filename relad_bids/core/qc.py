@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from relad_bids.core import brain_checks as brain
 from relad_bids.core.quality_columns import quality_columns, quality_warnings
 
 QC_COLUMNS: Mapping[str, dict[str, object]] = {
@@ -20,9 +21,9 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
         },
     },
     "flags": {
-        "Description": "`ok`, or semicolon-separated flags; those of measured PET stand in the "
-        "dictionary of its table (qc_flags), and those of the brain mask are words",
-        "Levels": quality_warnings(),
+        "Description": "`ok`, or semicolon-separated flags; beside these, those of `qc_flags` in "
+        "the VOI tables",
+        "Levels": {**brain.FLAGS, **quality_warnings()},
     },
     "reason": {"Description": "Why the session was left out or failed"},
     "t1w": {"Description": "T1w image used, relative to the dataset"},
@@ -47,15 +48,40 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "pet_shift_mm": {"Description": "Distance of the middles of both", "Units": "mm"},
     "pet_motion_mm": {"Description": "Largest shift of a frame", "Units": "mm"},
     "pet_motion_deg": {"Description": "Largest rotation of a frame", "Units": "degree"},
-    "brain_volume_ml": {"Description": "Volume of the brain mask", "Units": "mL"},
-    "mask_method": {"Description": "How the brain was found"},
+    "brain_volume_ml": {
+        "Description": f"Volume of the brain mask; {brain.USUAL_ML[0]:.0f} to "
+        f"{brain.USUAL_ML[1]:.0f} is usual", "Units": "mL",
+    },
+    "mask_method": {
+        "Description": "How the brain was found",
+        "Levels": {
+            "already-stripped": "the T1w came without scalp; its tissue was kept",
+            "template-head": "the template's outline, then the image itself",
+            "template-head-unrefined": "the template's outline alone",
+            "hd-bet": "HD-BET, installed by the user",
+            "synthstrip": "SynthStrip, installed by the user",
+        },
+    },
+    "mask_symmetry": {
+        "Description": "Dice of the mask and its mirror image about the template's mid-plane; "
+        f"{brain.LEAST_SYMMETRY:g} and more is usual"
+    },
+    "mask_overlap": {
+        "Description": "Dice of the mask and the template's brain after an affine; "
+        f"{brain.LEAST_OVERLAP:g} and more is usual"
+    },
+    "mask_cut": {
+        "Description": "Area of the brain with no room for a skull before the image ends (without "
+        "skull: in the outermost slice), as a share of its largest slice; up to "
+        f"{brain.MOST_CUT:g} ({brain.MOST_CUT_STRIPPED:g}) is usual"
+    },
     "flair_cost": {"Description": "Cost of the FLAIR to T1w registration; lower is better"},
     "flair_init": {"Description": "First guess that led to the lowest cost"},
     **quality_columns(),
     "checkpoint_id": {"Description": "Network used"},
     "device": {"Description": "Where the network ran"},
     "software_version": {"Description": "relad-bids version"},
-}
+}  # fmt: skip
 
 
 def qc_row(facts: Mapping[str, object]) -> pd.DataFrame:

@@ -108,6 +108,7 @@ class CollectQC(SimpleInterface):
                 "status": "ok",
                 "flags": ";".join(flags) or "ok",
                 "mask_method": brain["method"],
+                **{f"mask_{name}": brain.get(name) for name in ("symmetry", "overlap", "cut")},
                 "flair_init": flair.get("init"),
             }
         )

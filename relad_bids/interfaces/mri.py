@@ -111,12 +111,15 @@ class CorrectBias(SimpleInterface):
 class _ExtractBrainInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="bias-corrected T1w")
     mode = traits.Enum("auto", "skip", "force", usedefault=True, desc="--skull-strip")
+    engine = traits.Enum(
+        "template", "hd-bet", "synthstrip", usedefault=True, desc="--skull-strip-engine"
+    )
 
 
 class _ExtractBrainOutputSpec(TraitedSpec):
     mask = File(exists=True, desc="brain mask, T1w grid")
     t1w_to_mni_affine = File(exists=True, desc="first guess for the registration")
-    facts = traits.Dict(desc="volume_ml, method, flags")
+    facts = traits.Dict(desc="volume_ml, method, flags, symmetry, overlap, cut")
 
 
 class ExtractBrain(SimpleInterface):
@@ -134,6 +137,7 @@ class ExtractBrain(SimpleInterface):
                 ants.image_read(self.inputs.in_file),
                 out_dir=Path(runtime.cwd),
                 mode=self.inputs.mode,
+                engine=self.inputs.engine,
             )
         self._results["mask"] = str(out_path(runtime, "mask.nii.gz"))
         ants.image_write(found.mask, self._results["mask"])
@@ -142,6 +146,9 @@ class ExtractBrain(SimpleInterface):
             "volume_ml": float(found.volume_ml),
             "method": found.method,
             "flags": list(found.flags),
+            "symmetry": found.checks.symmetry,
+            "overlap": found.checks.overlap,
+            "cut": found.checks.cut,
         }
         return runtime
 

@@ -68,13 +68,7 @@ def segment_tissue(t1w: ANTsImage, mask: ANTsImage) -> TissueMaps:
     """
     inside = mask.numpy() > 0
     values = usable(t1w)
-    kinds = np.unique(values[inside]).size
-    if inside.sum() < FEWEST_VOXELS or kinds < CLASSES:
-        raise ImageError(
-            f"a brain mask of {int(inside.sum())} voxels with {kinds} different intensities was "
-            f"to be divided into fluid, grey and white matter. It needs {FEWEST_VOXELS} voxels "
-            f"and {CLASSES} intensities: look at the brain mask."
-        )
+    _require_classes(values[inside])
     box = ndimage.find_objects(inside.astype(np.uint8))[0]
     bright = np.minimum(values / np.quantile(values[inside], 0.995), 1.0)
     likelihood = _likelihood(bright[box], _fit_mixture(bright[inside]))
@@ -82,6 +76,30 @@ def segment_tissue(t1w: ANTsImage, mask: ANTsImage) -> TissueMaps:
     maps = np.zeros((CLASSES, *inside.shape), dtype=np.float32)
     maps[(slice(None), *box)] = posterior
     return TissueMaps(*(like(t1w, one) for one in maps))
+
+
+def class_means(values: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Return the brightness of fluid, grey and white matter in voxels of a brain (N,).
+
+    Raises
+    ------
+    ImageError
+        As :func:`segment_tissue`.
+    """
+    _require_classes(values)
+    top = float(np.quantile(values, 0.995))
+    csf, gm, wm = top * _fit_mixture(np.minimum(values / top, 1.0))[:, 0]
+    return float(csf), float(gm), float(wm)
+
+
+def _require_classes(values: NDArray[np.float32]) -> None:
+    kinds = np.unique(values).size
+    if values.size < FEWEST_VOXELS or kinds < CLASSES:
+        raise ImageError(
+            f"a brain mask of {values.size} voxels with {kinds} different intensities was "
+            f"to be divided into fluid, grey and white matter. It needs {FEWEST_VOXELS} voxels "
+            f"and {CLASSES} intensities: look at the brain mask."
+        )
 
 
 def _fit_mixture(bright: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -105,6 +105,17 @@ def test_masks_are_looked_for_before_anything_runs(tmp_path, flag):
         settings(flag, str(tmp_path))
 
 
+def test_an_engine_is_looked_for_before_anything_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert settings().skull_strip_engine == "template"
+    with pytest.raises(ConfigError, match="needs the command hd-bet, and PATH has none") as error:
+        settings("--skull-strip-engine", "hd-bet")
+    assert error.value.exit_code == 64
+    (tmp_path / "hd-bet").write_text("#!/bin/sh\n")
+    (tmp_path / "hd-bet").chmod(0o755)
+    assert settings("--skull-strip-engine", "hd-bet").skull_strip_engine == "hd-bet"
+
+
 def test_filters_are_read_from_their_file(tmp_path):
     path = tmp_path / "filter.json"
     path.write_text(json.dumps({"t1w": {"run": "1"}, "bold": {"task": "rest"}}))

@@ -40,14 +40,21 @@ def test_volumes_are_counts_times_the_voxel(described):
     ("known_flags", "brain_flags", "cell"),
     [
         ([], [], "ok"),
-        (["flair_missing"], ["brain of 2300 mL"], "flair_missing;brain of 2300 mL"),
+        (["flair_missing"], ["mask_volume"], "flair_missing;mask_volume"),
     ],
 )
 def test_qc_row(run_step, known_flags, brain_flags, cell):
     out = run_step(
         CollectQC(
             known={"participant_id": "sub-01", "session_id": None},
-            brain={"volume_ml": 1234.5678, "method": "template-head", "flags": brain_flags},
+            brain={
+                "volume_ml": 1234.5678,
+                "method": "template-head",
+                "flags": brain_flags,
+                "symmetry": 0.95,
+                "overlap": 0.9,
+                "cut": 0.0,
+            },
             flags=known_flags,
         )
     )
@@ -55,6 +62,8 @@ def test_qc_row(run_step, known_flags, brain_flags, cell):
     assert list(row) == list(QC_COLUMNS)
     assert row.loc[0, ["status", "flags"]].tolist() == ["ok", cell]
     assert row.loc[0, "brain_volume_ml"] == 1234.57
+    shown = row.loc[0, ["mask_symmetry", "mask_overlap", "mask_cut"]]
+    assert shown.tolist() == [0.95, 0.9, 0.0]
     assert row.loc[0, ["flair_cost", "flair_init"]].isna().all()
     assert out.flags == [*known_flags, *brain_flags]
 

@@ -26,7 +26,7 @@ QUANTIFY = {
 
 BUILDERS = {
     "prepare_t1w_wf": lambda: init_prepare_t1w_wf(
-        space="MNI152NLin2009cAsym", skull_strip="auto", sloppy=False
+        space="MNI152NLin2009cAsym", skull_strip="auto", engine="template", sloppy=False
     ),
     "prepare_flair_wf": init_prepare_flair_wf,
     "one_wf": lambda: init_to_network_wf(grid=GRID, contract={}, n_transforms=1, name="one_wf"),
@@ -111,11 +111,17 @@ def test_first_transform_is_applied_last():
 
 
 @pytest.mark.parametrize(
-    ("space", "skull_strip", "sloppy"),
-    [("MNI152NLin2009cAsym", "auto", False), ("MNI152NLin6Asym", "force", True)],
+    ("space", "skull_strip", "engine", "sloppy"),
+    [
+        ("MNI152NLin2009cAsym", "auto", "template", False),
+        ("MNI152NLin6Asym", "force", "synthstrip", True),
+    ],
 )
-def test_settings_reach_their_steps(space, skull_strip, sloppy):
-    workflow = init_prepare_t1w_wf(space=space, skull_strip=skull_strip, sloppy=sloppy)
+def test_settings_reach_their_steps(space, skull_strip, engine, sloppy):
+    workflow = init_prepare_t1w_wf(
+        space=space, skull_strip=skull_strip, engine=engine, sloppy=sloppy
+    )
+    assert workflow.get_node("extract_brain").inputs.engine == engine
     assert workflow.get_node("extract_brain").inputs.mode == skull_strip
     assert workflow.get_node("register_template").inputs.sloppy is sloppy
     assert workflow.get_node("register_template").inputs.space == space

@@ -28,7 +28,7 @@ REGISTRATION_MEM_GB = 2.0
 
 
 def init_prepare_t1w_wf(
-    *, space: str, skull_strip: str, sloppy: bool, name: str = "prepare_t1w_wf"
+    *, space: str, skull_strip: str, engine: str, sloppy: bool, name: str = "prepare_t1w_wf"
 ) -> Workflow:
     """Correct, strip, segment a T1w and register it to the template of a space.
 
@@ -44,7 +44,7 @@ def init_prepare_t1w_wf(
     mask
         brain
     brain_facts
-        volume, method, flags
+        volume, method, flags and the figures behind them
     csf, gm, wm
         tissue probabilities
     t1w_to_mni, mni_to_t1w
@@ -72,7 +72,9 @@ def init_prepare_t1w_wf(
     check_t1w = Node(CheckImage(), name="check_t1w", mem_gb=IMAGE_MEM_GB)
     correct_t1w = Node(CorrectBias(), name="correct_t1w", mem_gb=IMAGE_MEM_GB)
     extract_brain = Node(
-        ExtractBrain(mode=skull_strip), name="extract_brain", mem_gb=REGISTRATION_MEM_GB
+        ExtractBrain(mode=skull_strip, engine=engine),
+        name="extract_brain",
+        mem_gb=REGISTRATION_MEM_GB,
     )
     segment_tissue = Node(SegmentTissue(), name="segment_tissue", mem_gb=IMAGE_MEM_GB)
     register_template = Node(

@@ -53,7 +53,10 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     """
     inputnode = Node(IdentityInterface(fields=["t1w"], t1w=str(unit.t1w)), name="inputnode")
     prepare_t1w_wf = init_prepare_t1w_wf(
-        space=card.space, skull_strip=config.skull_strip, sloppy=config.sloppy
+        space=card.space,
+        skull_strip=config.skull_strip,
+        engine=config.skull_strip_engine,
+        sloppy=config.sloppy,
     )
     list_transforms = Node(Merge(1), name="list_transforms", run_without_submitting=True)
     mask_to_grid = Node(
