@@ -90,6 +90,12 @@ def synthetic_facts(
 _FIXED: Mapping[str, dict[str, Any]] = {
     "t1w_preproc": {"SkullStripped": False, "Description": "T1w after N4 bias correction"},
     "brain_mask": {"SkullStripped": False, "Type": "Brain", "Description": "Brain, T1w grid"},
+    "lesion_mask": {
+        "SkullStripped": False,
+        "Type": "Lesion",
+        "Description": "Lesion as given, on the T1w grid: left out of the cost of the warp and "
+        "of the percentiles of the intensity scale",
+    },
     "flair_preproc": {
         "SkullStripped": False,
         "Description": "FLAIR after N4, rigidly on the T1w grid",

@@ -70,6 +70,7 @@ class _CollectQCInputSpec(BaseInterfaceInputSpec):
     known = traits.Dict(mandatory=True, desc="columns known before the run")
     brain = traits.Dict(mandatory=True, desc="facts of ExtractBrain")
     flair = traits.Dict(desc="facts of RegisterFlair")
+    lesion = traits.Dict(desc="facts of AdoptLesion")
     flags = traits.List(traits.Str, mandatory=True, desc="flags known before the run")
     pet_scores = traits.List(traits.Dict, desc="facts of ScorePET of each measured PET")
     pet_motions = traits.List(traits.Dict, desc="facts of RealignPET of each measured PET")
@@ -90,6 +91,7 @@ class CollectQC(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         brain = self.inputs.brain
         flair = self.inputs.flair if isdefined(self.inputs.flair) else {}
+        lesion = self.inputs.lesion if isdefined(self.inputs.lesion) else {}
         labels = self.inputs.label_flags if isdefined(self.inputs.label_flags) else []
         flags = [*self.inputs.flags, *brain["flags"], *labels]
         measured, found = self._measured()
@@ -102,6 +104,7 @@ class CollectQC(SimpleInterface):
                 "flags": ";".join(flags) or "ok",
                 "brain_volume_ml": brain["volume_ml"],
                 "mask_method": brain["method"],
+                "lesion_volume_ml": lesion.get("volume_ml"),
                 "flair_cost": flair.get("cost"),
                 "flair_init": flair.get("init"),
             }

@@ -131,6 +131,7 @@ def register_to_template(
     *,
     space: str = SPACE,
     initial: Path | None = None,
+    lesion: ANTsImage | None = None,
     out_dir: Path,
     sloppy: bool = False,
 ) -> TemplateTransforms:
@@ -148,6 +149,9 @@ def register_to_template(
         ITK ``.mat`` from T1w to MNI152NLin2009cAsym
         (:attr:`relad_bids.mri.brain.BrainMask.affine_file`), near enough to start from in any
         space; searched for when left out.
+    lesion
+        Voxels that do not count (Brett et al. 2001), same grid as ``t1w``; the warp goes through
+        them as their surroundings do.
     out_dir
         Existing folder for ``t1w_to_template_Composite.h5`` and
         ``t1w_to_template_InverseComposite.h5``.
@@ -160,7 +164,21 @@ def register_to_template(
         if initial is None:
             template = head_template(stripped=True)
             initial = fit_affine(brain, template, out_file=Path(folder) / "affine.mat")
-        return _warp(_template_brain(space), brain, prefix, initial=initial, sloppy=sloppy)
+        return _warp(
+            _template_brain(space),
+            brain,
+            prefix,
+            initial=initial,
+            counted=_counted(brain, lesion),
+            sloppy=sloppy,
+        )
+
+
+def _counted(brain: ANTsImage, lesion: ANTsImage | None) -> ANTsImage | None:
+    """Where on the grid of ``brain`` the cost counts; None for everywhere."""
+    if lesion is None:
+        return None
+    return like(brain, resample(lesion, brain, [], interpolation="nearest").numpy() == 0)
 
 
 def register_atlas(
@@ -194,10 +212,18 @@ def _warp(
     prefix: Path,
     *,
     initial: Path | None = None,
+    counted: ANTsImage | None = None,
     sloppy: bool,
 ) -> TemplateTransforms:
-    stages = warp_stages(sloppy=sloppy)
-    register(fixed, moving, stages, prefix=prefix, initial=initial, composite=True)
+    register(
+        fixed,
+        moving,
+        warp_stages(sloppy=sloppy),
+        prefix=prefix,
+        initial=initial,
+        moving_mask=counted,
+        composite=True,
+    )
     xfm = TemplateTransforms(
         forward=Path(f"{prefix}Composite.h5"), inverse=Path(f"{prefix}InverseComposite.h5")
     )
