@@ -29,9 +29,10 @@ def correct_bias(
     """Divide out the bias field; N4, Tustison et al. 2010.
 
     The field is estimated on a coarse grid, which costs a few seconds, and applied to the
-    original voxels. The grid is laid out along RAS+, so that the order in which voxels are stored
-    changes nothing: which voxels fall onto it moves the field by 2 % (one standard deviation in
-    the brain, 8 mm), and the volume of a lobe by up to 10 %.
+    original voxels. The grid is laid out along RAS+ from the first tissue on, so that neither the
+    order in which voxels are stored nor the air around the head changes anything: which voxels
+    fall onto it moves the field by 2 % (one standard deviation in the brain, 8 mm), and the volume
+    of a lobe by up to 10 %.
 
     Parameters
     ----------
@@ -58,12 +59,15 @@ def correct_bias(
     order = nb.orientations.io_orientation(grid_of(image).affine)
     spacing_mm = np.asarray(image.spacing)[np.argsort(order[:, 0])]
     strides = np.maximum(1, np.round(working_mm / spacing_mm)).astype(int)
-    every = tuple(slice(None, None, stride) for stride in strides)
     ras, seen = (nb.orientations.apply_orientation(x, order) for x in (values, found))
+    box = ndimage.find_objects(seen.astype(np.uint8))[0]
+    every = tuple(slice(one.start, one.stop, n) for one, n in zip(box, strides, strict=True))
     log_bias = _log_bias(ras[every], seen[every], strides * spacing_mm)
+    first = np.array([one.start for one in box])
     full = ndimage.affine_transform(
-        log_bias, np.diag(1 / strides), output_shape=ras.shape, order=1, mode="nearest"
-    )
+        log_bias, np.diag(1 / strides), offset=-first / strides, output_shape=ras.shape, order=1,
+        mode="nearest",
+    )  # fmt: skip
     back = nb.orientations.ornt_transform(np.array([[0, 1], [1, 1], [2, 1]]), order)
     stored = nb.orientations.apply_orientation(full, back)
     return like(image, values * np.exp(-stored))
