@@ -123,13 +123,30 @@ def _require_grid(mask: Path, t1w: Path) -> None:
 
 
 def _require_hdf5(path: Path) -> None:
+    """ITK's reader ends the whole process over a file that is cut short."""
     try:
         with path.open("rb") as file:
-            start = file.read(len(_HDF5))
+            start = file.read(48)
+        held = path.stat().st_size
     except OSError as error:
         raise ImageError(f"{path}: the transform cannot be read: {error.strerror}.") from error
-    if start != _HDF5:
+    if not start.startswith(_HDF5):
         raise ImageError(
-            f"{path}: starts with {start!r}, needed is an ITK transform in HDF5. If it is a link "
-            "of git-annex or DataLad, fetch the file; else use --reuse labels."
+            f"{path}: starts with {start[:8]!r}, needed is an ITK transform in HDF5. If it is a "
+            "link of git-annex or DataLad, fetch the file; else use --reuse labels."
         )
+    if held < (needed := _hdf5_bytes(start)):
+        raise ImageError(
+            f"{path}: holds {held} bytes of {needed}. The copy or download was cut short; fetch "
+            "the file again, or use --reuse labels."
+        )
+
+
+def _hdf5_bytes(start: bytes) -> int:
+    """End-of-file address of a superblock (HDF5 File Format Specification 3.0, II.A).
+
+    Versions 0 and 1, and 2 and 3, keep it in different places; addresses of 8 bytes.
+    """
+    padded = start.ljust(48, b"\0")
+    at = {0: 40, 1: 44}.get(padded[8], 28)
+    return int.from_bytes(padded[at : at + 8], "little")

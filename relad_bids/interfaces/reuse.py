@@ -106,8 +106,9 @@ class AdoptWarp(SimpleInterface):
 
         given = self.inputs
         for name in ("forward", "inverse"):
-            self._results[name] = str(out_path(runtime, f"{name}.h5"))
-            copy(Path(getattr(given, f"{name}_file")), Path(self._results[name]))
+            file = Path(getattr(given, f"{name}_file"))
+            self._results[name] = str(out_path(runtime, f"{name}{file.suffix}"))
+            copy(file, Path(self._results[name]))
         there, back = (Path(self._results[name]) for name in ("forward", "inverse"))
         with naming_files(forward=given.forward_file, inverse=given.inverse_file):
             mask, grid = load(given.mask)

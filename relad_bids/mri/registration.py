@@ -20,6 +20,7 @@ from relad_bids.mri.h5_times import clear_times
 from relad_bids.mri.head_affine import fit_affine, working_copy
 from relad_bids.mri.head_template import head_template
 from relad_bids.mri.information import binned, mutual_information
+from relad_bids.mri.lesion import without_lesion
 from relad_bids.mri.linear import apply_affine, write_affine
 from relad_bids.mri.resample import grid_of, isotropic_grid, like, reference_image, resample
 from relad_bids.mri.stages import Stage, register
@@ -150,8 +151,8 @@ def register_to_template(
         (:attr:`relad_bids.mri.brain.BrainMask.affine_file`), near enough to start from in any
         space; searched for when left out.
     lesion
-        Voxels that do not count (Brett et al. 2001), same grid as ``t1w``; the warp goes through
-        them as their surroundings do.
+        Voxels that do not count, any grid of the same space; the warp goes through them as their
+        surroundings do (:mod:`relad_bids.mri.lesion`).
     out_dir
         Existing folder for ``t1w_to_template_Composite.h5`` and
         ``t1w_to_template_InverseComposite.h5``.
@@ -159,6 +160,7 @@ def register_to_template(
         A coarse warp in a few seconds, for trying things out; not for results.
     """
     brain = working_copy(like(t1w, t1w.numpy() * (mask.numpy() > 0)))
+    brain, counted = without_lesion(brain, lesion)
     prefix = out_dir / "t1w_to_template_"
     with tempfile.TemporaryDirectory() as folder:
         if initial is None:
@@ -169,16 +171,9 @@ def register_to_template(
             brain,
             prefix,
             initial=initial,
-            counted=_counted(brain, lesion),
+            counted=counted,
             sloppy=sloppy,
         )
-
-
-def _counted(brain: ANTsImage, lesion: ANTsImage | None) -> ANTsImage | None:
-    """Where on the grid of ``brain`` the cost counts; None for everywhere."""
-    if lesion is None:
-        return None
-    return like(brain, resample(lesion, brain, [], interpolation="nearest").numpy() == 0)
 
 
 def register_atlas(

@@ -109,7 +109,10 @@ def _changes(replaced: Mapping[str, str], lesion: bool) -> str:
     if replaced:
         taken = _listed([_STEPS[step] for step in replaced])
         sources = _listed(sorted(set(replaced.values())))
-        parts.append(f"In place of own steps, {taken} were taken from the derivatives {sources}.")
+        parts.append(
+            f"Not so in this session: {taken} came from the derivatives {sources}, in place of "
+            "own steps."
+        )
     if lesion:
         parts.append(
             "Voxels of the lesion mask that was given were left out of the cost of the "

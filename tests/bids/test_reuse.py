@@ -20,7 +20,8 @@ def image(path, affine=CONFORMED, shape=(21, 21, 19)):
 
 def transform(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"\x89HDF\r\n\x1a\n and more")
+    content = b"\x89HDF\r\n\x1a\n" + bytes(32) + (100).to_bytes(8, "little")
+    path.write_bytes(content.ljust(100, b"x"))
     return path
 
 
@@ -127,6 +128,11 @@ def test_a_t1w_elsewhere_in_the_scanner_is_refused(unit, prep):
         ("desc-brain_mask.nii.gz", b"", "holds 0 bytes"),
         (f"from-T1w_to-{SPACE}_mode-image_xfm.h5", b"", "needed is an ITK transform in HDF5"),
         (f"from-{SPACE}_to-T1w_mode-image_xfm.h5", b"/annex/objects/x", "git-annex or DataLad"),
+        (
+            f"from-{SPACE}_to-T1w_mode-image_xfm.h5",
+            b"\x89HDF\r\n\x1a\n" + bytes(32) + (100).to_bytes(8, "little") + b"x",
+            "holds 49 bytes of 100",
+        ),
     ],
 )
 def test_files_that_are_none_cost_their_session_alone(unit, prep, name, content, match):
@@ -144,3 +150,14 @@ def test_of_two_runs_the_one_in_use(unit, prep):
     (reused,) = find(unit(run="_run-2"), p=root)[0].values()
     assert "run-2" in reused.t1w.path.name
     assert "has 2 files of one kind" in find(unit(), p=root)[1]["sub-01"]
+
+
+def test_a_real_transform_is_whole_and_its_half_is_not(unit, prep, tmp_path):
+    """The header is read as the library writes it."""
+    ants = pytest.importorskip("ants")
+    affine = ants.create_ants_transform(transform_type="AffineTransform", dimension=3)
+    file = prep() / "sub-01" / "anat" / f"sub-01_from-T1w_to-{SPACE}_mode-image_xfm.h5"
+    ants.write_transform(affine, str(file))
+    assert find(unit(), p=tmp_path / "prep")[1] == {}
+    file.write_bytes(file.read_bytes()[:-1])
+    assert "was cut short" in find(unit(), p=tmp_path / "prep")[1]["sub-01"]
