@@ -264,6 +264,7 @@ def _record(left: Left, card: Card, config: Config) -> None:
 
 def _portable(reason: str, config: Config) -> str:
     """One line without this machine's folders: the table travels with the derivatives."""
-    for folder in (config.bids_dir, config.output_dir, config.work_dir):
+    own = (config.bids_dir, config.output_dir, config.work_dir)
+    for folder in (*own, *config.derivatives.values()):
         reason = reason.replace(f"{folder}/", "")
     return " ".join(reason.split())

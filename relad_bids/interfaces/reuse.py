@@ -34,15 +34,20 @@ class _AdoptT1wOutputSpec(TraitedSpec):
 
 
 class AdoptT1w(SimpleInterface):
-    """Take a corrected T1w as it is, in place of N4; negative voxels become 0."""
+    """Take a corrected T1w as it is, in place of N4; negative voxels become 0.
+
+    A file without any is handed on untouched: header rounding is not added to.
+    """
 
     input_spec = _AdoptT1wInputSpec
     output_spec = _AdoptT1wOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         data, grid = load(self.inputs.in_file)
-        usable = np.maximum(data, np.float32(0))
-        self._results["out_file"] = save(out_path(runtime, "t1w.nii.gz"), usable, grid)
+        self._results["out_file"] = self.inputs.in_file
+        if data.min() < 0:
+            usable = np.maximum(data, np.float32(0))
+            self._results["out_file"] = save(out_path(runtime, "t1w.nii.gz"), usable, grid)
         return runtime
 
 
@@ -70,7 +75,7 @@ class AdoptMask(SimpleInterface):
             t1w, grid = load(given.in_file)
             mask = load_on(grid, given.mask_file, ours="t1w", theirs="mask") > 0.5
             volume_ml = check_mask(mask, t1w, grid)
-        saved = save(out_path(runtime, "mask.nii.gz"), mask.astype(np.float32), grid)
+        saved = save(out_path(runtime, "mask.nii.gz"), mask.astype(np.uint8), grid)
         self._results["mask"] = saved
         self._results["facts"] = {
             "volume_ml": volume_ml, "method": f"derivatives:{given.source}", "flags": [],
