@@ -111,8 +111,9 @@ _FIXED: Mapping[str, dict[str, Any]] = {
     },
     "dseg": {
         "SkullStripped": True,
-        "Description": "FreeSurfer numbers, warped from the template and cut by the "
-        "participant's tissue; the labels every table of this session was made with",
+        "Description": "FreeSurfer numbers, warped from the template, cut by the participant's "
+        "tissue and, within 3 mm, extended to grey and white matter that had none; the labels "
+        "every table of this session was made with",
     },
     "reference_mask": {
         "SkullStripped": True,

@@ -148,7 +148,10 @@ def _measured(measured: Mapping[str, str]) -> str:
 def _quantification(references: Mapping[str, str], labels: str, *, synthetic: bool) -> str:
     drawn = f"of the participant's own T1w image as given by {labels}"
     if not labels:
-        drawn = "warped from the template and cut by the participant's own tissue"
+        drawn = (
+            "warped from the template, cut by the participant's own tissue and extended to it by "
+            "at most 3 mm"
+        )
     regions = _listed([f"{region} ({tracer})" for tracer, region in references.items()])
     undone = (
         "The network's intensities were turned back into uptake before any ratio was formed, and "
