@@ -50,6 +50,8 @@ def fill_by_tissue(
         own tissue: cortex into grey matter, white matter into white matter.
     """
     filled = cut.astype(np.int32)
+    # From centre to centre: a label ends half a voxel beyond the centre of its last one.
+    reach_mm = REACH_MM + min(voxel_mm) / 2
     box = _box(warped > 0, voxel_mm)
     numbers, labels, kept = np.unique(warped), warped[box], cut[box]
     for tissue, share in (("gm", gm[box]), ("wm", wm[box])):
@@ -59,7 +61,7 @@ def fill_by_tissue(
         away_mm, nearest = ndimage.distance_transform_edt(
             ~np.isin(labels, own), sampling=voxel_mm, return_indices=True
         )
-        wanted = (kept == 0) & (share > 0.5) & (away_mm <= REACH_MM)
+        wanted = (kept == 0) & (share > 0.5) & (away_mm <= reach_mm)
         filled[box][wanted] = labels[tuple(index[wanted] for index in nearest)]
     return filled
 
@@ -69,7 +71,7 @@ def _box(labelled: NDArray[np.bool_], voxel_mm: Sequence[float]) -> tuple[slice,
     found = ndimage.find_objects(labelled.astype(np.uint8))
     if not found:
         return tuple(slice(0, 0) for _ in voxel_mm)
-    margins = [int(np.ceil(REACH_MM / mm)) for mm in voxel_mm]
+    margins = [int(np.ceil(REACH_MM / mm)) + 1 for mm in voxel_mm]
     return tuple(
         slice(max(0, one.start - n), one.stop + n)
         for one, n in zip(found[0], margins, strict=True)

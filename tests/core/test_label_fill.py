@@ -21,9 +21,11 @@ def fill(warped, gm, wm=None, *, voxel_mm=(1.0, 1.0, 1.0)):
 def test_grey_matter_beside_its_label_gets_it_and_no_further_than_the_reach():
     warped = line(1007, 0, 0, 0, 0, 0)
     assert fill(warped, np.ones(warped.shape)) == [1007] * 4 + [0, 0]
-    # In millimetres: three voxels of 1 mm, two of 1.5 mm, none of 3.1 mm.
+    # In millimetres: three voxels of 1 mm, two of 1.5 mm, one of 3 mm, none of a thick slice.
     assert fill(warped, np.ones(warped.shape), voxel_mm=(1.5, 1, 1)) == [1007] * 3 + [0] * 3
-    assert fill(warped, np.ones(warped.shape), voxel_mm=(3.1, 1, 1)) == [1007] + [0] * 5
+    cubes = (3.0000001, 3.0, 3.0)
+    assert fill(warped, np.ones(warped.shape), voxel_mm=cubes) == [1007] * 2 + [0] * 4
+    assert fill(warped, np.ones(warped.shape), voxel_mm=(3.6, 1, 1)) == [1007] + [0] * 5
     assert REACH_MM == 3.0
 
 
