@@ -186,3 +186,15 @@ def test_the_lesion_lies_on_the_t1w_and_is_told(lesioned):
     assert row["lesion_mask"].endswith("sub-001_space-FLAIR_label-lesion_mask.nii.gz")
     (norm,) = out.glob("sub-001/anat/*_desc-norm_FLAIR.json")
     assert json.loads(norm.read_text())["LesionMask"] == row["lesion_mask"]
+
+
+def test_the_validator_takes_what_was_reused_and_the_lesion(reused, lesioned):
+    validator = shutil.which("bids-validator-deno", path=str(Path(sys.executable).parent))
+    if validator is None:
+        pytest.skip("bids-validator-deno is not installed")
+    for out in (reused, lesioned[0]):
+        done = subprocess.run(
+            [validator, str(out), "--format", "json"], capture_output=True, text=True, check=False
+        )
+        assert json.loads(done.stdout)["issues"]["issues"] == []
+        assert done.returncode == 0
