@@ -20,6 +20,8 @@ RealPET = Literal["auto", "ignore", "require"]
 AtlasCut = Literal["gm", "none"]
 PET2Anat = Literal["auto", "identity"]
 PVC = Literal["none", "gtm", "rbv", "mg", "iy"]
+RunChoice = Literal["first", "quality"]
+Reuse = Literal["all", "labels"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class Config:
     model_dir: Path
     device: Device = "auto"
     missing_flair: MissingFlair = "skip"
+    run_choice: RunChoice = "first"
+    """Which run of a T1w or FLAIR that was repeated in a session."""
     skull_strip: SkullStrip = "auto"
     skull_strip_engine: SkullStripEngine = "template"
     """Who finds the brain of a whole head: this program, or one of the user's."""
@@ -63,7 +67,9 @@ class Config:
     fs_subjects_dir: Path | None = None
     """Folder of FreeSurfer or FastSurfer output, whose labels go before the packaged ones."""
     derivatives: Mapping[str, Path] = field(default_factory=dict)
-    """Name -> dataset of derivatives that may hold parcellations."""
+    """Name -> dataset of derivatives that may hold parcellations and prepared T1w."""
+    reuse: Reuse = "all"
+    """What of ``derivatives`` takes the place of own steps: all that is there, or labels alone."""
     atlases: tuple[str, ...] = ()
     """Atlases of TemplateFlow that are added."""
     atlas_datasets: Mapping[str, Path] = field(default_factory=dict)
@@ -109,6 +115,8 @@ class Config:
                 ("pet2anat", self.pet2anat, PET2Anat),
                 ("atlas_cut", self.atlas_cut, AtlasCut),
                 ("pvc", self.pvc, PVC),
+                ("run_choice", self.run_choice, RunChoice),
+                ("reuse", self.reuse, Reuse),
             )
             if value not in get_args(kind)
         ]

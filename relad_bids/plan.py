@@ -11,11 +11,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from relad_bids.config import MissingFlair
-from relad_bids.errors import InputError, ReladError
+from relad_bids.config import MissingFlair, RunChoice
+from relad_bids.errors import ImageError, InputError, ReladError
 from relad_bids.pet.reading import Reading
 from relad_bids.pet.sharpness import UNKNOWN, Sharpness
+from relad_bids.runs import Choice, Measure, choose_run, differing, repeats
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,49 @@ class Atlas:
 
 
 @dataclass(frozen=True)
+class Lesion:
+    """Voxels that a registration and a scale of intensities should not follow."""
+
+    path: Path
+    on: Literal["T1w", "FLAIR"]
+    """The image on which it was drawn."""
+    uri: str
+    """Its BIDS URI, in which no folder of the machine is named."""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A file of somebody's derivatives."""
+
+    path: Path
+    source: str
+    """Name of the dataset."""
+    uri: str
+
+
+@dataclass(frozen=True)
+class Reused:
+    """Files that take the place of own steps; None where the own step is done."""
+
+    t1w: Derived | None = None
+    """Corrected T1w, in place of N4."""
+    mask: Derived | None = None
+    """Brain of it, in place of the brain extraction."""
+    to_template: Derived | None = None
+    from_template: Derived | None = None
+    """ITK composites from the T1w to the checkpoint's space and back, in place of SyN; both or
+    none."""
+
+    def steps(self) -> dict[str, Derived]:
+        """Replaced step -> what replaces it."""
+        named = {"bias-correction": self.t1w, "brain-mask": self.mask, "warp": self.to_template}
+        return {name: derived for name, derived in named.items() if derived}
+
+
+NOTHING_REUSED = Reused()
+
+
+@dataclass(frozen=True)
 class Unit:
     """One participant's session: what is prepared once, for all tracers."""
 
@@ -126,6 +171,16 @@ class Unit:
     """More parcellations; each is one job of the session."""
     suit: Atlas | None = None
     """Lobules of the cerebellum, by which its inferior part is drawn where the user has them."""
+    t1w_choice: Choice | None = None
+    flair_choice: Choice | None = None
+    """Where the session has several runs of it."""
+    lesion: Lesion | None = None
+    reused: Reused = NOTHING_REUSED
+
+    @property
+    def anatomy(self) -> Path:
+        """The T1w that is prepared: of the dataset, or of derivatives."""
+        return self.reused.t1w.path if self.reused.t1w else self.t1w
 
     @property
     def label(self) -> str:
@@ -180,6 +235,34 @@ def with_atlases(plan: Plan, atlases: Sequence[Atlas], suit: Atlas | None = None
     return replace(plan, units=tuple(units))
 
 
+def with_prepared(
+    plan: Plan,
+    *,
+    reused: Mapping[str, Reused],
+    lesions: Mapping[str, Lesion],
+    refused: Mapping[str, str],
+) -> Plan:
+    """Give sessions what was found for them, by label, and leave out those refused, with why."""
+    units = tuple(
+        replace(
+            unit,
+            reused=reused.get(unit.label, NOTHING_REUSED),
+            lesion=lesions.get(unit.label),
+        )
+        for unit in plan.units
+        if unit.label not in refused
+    )
+    left = [
+        _leave(
+            unit.subject, unit.session, "derivatives_unusable", refused[unit.label],
+            ImageError.exit_code,
+        )
+        for unit in plan.units
+        if unit.label in refused
+    ]  # fmt: skip
+    return replace(plan, units=units, left=(*plan.left, *left))
+
+
 def session_label(subject: str, session: str | None) -> str:
     return f"sub-{subject}" + (f"_ses-{session}" if session else "")
 
@@ -194,6 +277,8 @@ def plan_units(
     measured: Sequence[Measured] = (),
     unread: Sequence[Unread] = (),
     require_pet: bool = False,
+    run_choice: RunChoice = "first",
+    measure_run: Measure = lambda path: None,
 ) -> Plan:
     """Pair up the MRI of each session; say of every other session why it is left out.
 
@@ -220,13 +305,17 @@ def plan_units(
         PET that cannot be quantified.
     require_pet
         Whether a session without measured PET to quantify fails.
+    run_choice, measure_run
+        Which of several runs is used, and what ``quality`` judges them by
+        (:func:`relad_bids.runs.choose_run`).
     """
     scans = tuple(scans)
     sessions = _by_session(scans, participants)
     units, left = [], []
     for (subject, session), found in sessions.items():
         try:
-            units.append(_unit(found, subject, session, tuple(tracers), missing_flair, check))
+            one = _Chooser(subject, session, run_choice, measure_run)
+            units.append(_unit(found, one, tuple(tracers), missing_flair, check))
         except _Unusable as error:
             left.append(error.left)
         except ReladError as error:
@@ -258,21 +347,23 @@ def _without_pet(unit: Unit) -> Left:
 
 
 def _unit(
-    found: Mapping[str, list[Path]],
-    subject: str,
-    session: str | None,
+    found: Mapping[str, list[Scan]],
+    one: _Chooser,
     tracers: tuple[str, ...],
     missing_flair: MissingFlair,
     check: Callable[[Path], object],
 ) -> Unit:
     """Choose and check the MRI of one session."""
-    t1w = _only(found["T1w"], "T1w", subject, session)
-    flair = _flair(found["FLAIR"], subject, session, missing_flair) if tracers else None
+    t1w, t1w_choice = one.of(found["T1w"], "T1w")
+    flair, flair_choice = one.flair(found["FLAIR"], missing_flair) if tracers else (None, None)
     for path in filter(None, (t1w, flair)):
         check(path)
     lacking = bool(tracers) and flair is None
     synthesised = () if lacking and missing_flair == "skip" else tracers
-    return Unit(subject, session, t1w, flair, synthesised, flair_missing=lacking)
+    return Unit(
+        one.subject, one.session, t1w, flair, synthesised, flair_missing=lacking,
+        t1w_choice=t1w_choice, flair_choice=flair_choice,
+    )  # fmt: skip
 
 
 def _nothing_to_do(unit: Unit) -> Left:
@@ -311,23 +402,23 @@ _Key = tuple[str, str | None]
 
 def _by_session(
     scans: Iterable[Scan], participants: Sequence[str]
-) -> dict[_Key, dict[str, list[Path]]]:
+) -> dict[_Key, dict[str, list[Scan]]]:
     """Sort the scans into sessions; an MRI outside any session serves those that lack one.
 
     A session that holds PET only is none of its own: its MRI lies elsewhere.
     """
-    found: dict[_Key, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[_Key, dict[str, list[Scan]]] = defaultdict(lambda: defaultdict(list))
     for scan in sorted(scans, key=lambda s: str(s.path)):
         key = (scan.entities["subject"], scan.entities.get("session"))
-        found[key][scan.entities["suffix"]].append(scan.path)
+        found[key][scan.entities["suffix"]].append(scan)
     for subject in participants:
         own = [key for key in found if key[0] == subject]
         with_mri = [key for key in own if found[key]["T1w"] or found[key]["FLAIR"]]
         in_sessions = [key for key in with_mri if key[1]]
         shared = found.pop((subject, None), {}) if in_sessions else {}
         for key in in_sessions:
-            for suffix, paths in shared.items():
-                found[key][suffix] = found[key][suffix] or paths
+            for suffix, images in shared.items():
+                found[key][suffix] = found[key][suffix] or images
         for key in set(own) - set(with_mri):
             found.pop(key, None)
         if not with_mri:
@@ -345,31 +436,53 @@ def _leave(subject: str, session: str | None, flag: str, reason: str, code: int)
     return Left(session_label(subject, session), subject, session, flag, reason, code)
 
 
-def _only(paths: Sequence[Path], suffix: str, subject: str, session: str | None) -> Path:
-    if len(paths) == 1:
-        return paths[0]
-    if not paths:
-        reason = f"has no {suffix} image; one is needed. Add it, or leave the session out with "
-        reason += "--participant-label or --session-label."
-        raise _Unusable(
-            _leave(subject, session, f"{suffix.lower()}_missing", reason, InputError.exit_code)
-        )
-    names = ", ".join(path.name for path in paths)
-    reason = f"has {len(paths)} {suffix} images ({names}); exactly one is needed. Say which with "
-    reason += f'--bids-filter-file, for example {{"{suffix.lower()}": {{"run": "1"}}}}.'
-    raise _Unusable(
-        _leave(subject, session, f"{suffix.lower()}_ambiguous", reason, InputError.exit_code)
+@dataclass(frozen=True)
+class _Chooser:
+    """Finds the one image of a kind that a session is prepared from."""
+
+    subject: str
+    session: str | None
+    rule: RunChoice
+    measure: Measure
+
+    def of(self, scans: Sequence[Scan], suffix: str) -> tuple[Path, Choice | None]:
+        """The image, and how it was chosen where there are several runs."""
+        if len(scans) == 1:
+            return scans[0].path, None
+        if not scans:
+            reason = f"has no {suffix} image; one is needed. Add it, or leave the session out "
+            reason += "with --participant-label or --session-label."
+            raise self._unusable(f"{suffix.lower()}_missing", reason)
+        if repeats(scans):
+            choice = choose_run(scans, rule=self.rule, measure=self.measure)
+            return choice.used, choice
+        raise self._unusable(f"{suffix.lower()}_ambiguous", _ambiguous(scans, suffix))
+
+    def flair(
+        self, scans: Sequence[Scan], rule: MissingFlair
+    ) -> tuple[Path | None, Choice | None]:
+        if scans:
+            return self.of(scans, "FLAIR")
+        if rule != "error":
+            return None, None
+        raise self._unusable("flair_missing", _NO_FLAIR)
+
+    def _unusable(self, flag: str, reason: str) -> _Unusable:
+        return _Unusable(_leave(self.subject, self.session, flag, reason, InputError.exit_code))
+
+
+def _ambiguous(scans: Sequence[Scan], suffix: str) -> str:
+    """Say why images are not chosen among, and how to say which."""
+    names = ", ".join(scan.path.name for scan in scans)
+    entities = differing(scans)
+    key = entities[0] if entities else "run"
+    value = next((v for scan in scans if (v := scan.entities.get(key))), "1")
+    apart = f"differ in {', '.join(entities)}" if entities else "have no run number of their own"
+    return (
+        f"has {len(scans)} {suffix} images ({names}); exactly one is needed, and these {apart}: "
+        "runs of one protocol are chosen among (--run-choice), other images are not. Say which "
+        f'with --bids-filter-file, for example {{"{suffix.lower()}": {{"{key}": "{value}"}}}}.'
     )
-
-
-def _flair(
-    paths: Sequence[Path], subject: str, session: str | None, rule: MissingFlair
-) -> Path | None:
-    if paths:
-        return _only(paths, "FLAIR", subject, session)
-    if rule != "error":
-        return None
-    raise _Unusable(_leave(subject, session, "flair_missing", _NO_FLAIR, InputError.exit_code))
 
 
 _NO_FLAIR = (

@@ -17,6 +17,12 @@ from relad_bids.core.intervals import LEVEL
 from relad_bids.core.samples import has_spread
 from relad_bids.model.card import Card
 from relad_bids.plan import Unit
+from relad_bids.records_prepared import (
+    prepared_facts,
+    prepared_qc,
+    prepared_text,
+    run_text,
+)
 from relad_bids.records_secondary import synthetic_pvc, table_facts, training_fwhm
 from relad_bids.tables import tracers
 from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
@@ -30,6 +36,11 @@ def resolution_label(card: Card) -> str:
 def resolution_text(card: Card) -> str:
     size = "x".join(map(str, card.shape))
     return f"{resolution_label(card)} mm isotropic, {size} voxels, the grid of {card.name}"
+
+
+def grid_spec(card: Card) -> dict[str, Any]:
+    """The network's grid as plain lists, which Nipype can hash."""
+    return {"shape": list(card.shape), "affine": [list(row) for row in card.affine]}
 
 
 def inside(config: Config, path: Path) -> str:
@@ -82,6 +93,7 @@ def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
         "session_id": f"ses-{unit.session}" if unit.session else None,
         "t1w": inside(config, unit.t1w),
         "flair": inside(config, unit.flair) if unit.flair else None,
+        **prepared_qc(unit, lambda path: inside(config, path)),
         "pet": ";".join(inside(config, pet.path) for pet in unit.measured) or None,
         "pet_left": ";".join(inside(config, pet.path) for pet in unit.unread) or None,
         "reason": None if unit.tracers else only_measured(unit),
@@ -181,7 +193,12 @@ class Sidecars:
         made = {key: self._one(key, [self.raw[source]]) for key in products if _is_image(key)}
         if "dseg" in made and self.unit.labels:
             made["dseg"] |= {"Sources": [self.unit.labels.uri], "Description": _OWN_LABELS}
-        return made
+        return {key: told | prepared_facts(key, told, self.unit) for key, told in made.items()}
+
+    def lesion(self) -> dict[str, dict[str, Any]]:
+        """Sidecar of the lesion mask as it was heeded."""
+        sources = [self.unit.lesion.uri] if self.unit.lesion else []
+        return {"lesion_mask": self._one("lesion_mask", sources, **_T1W_SPACE)}
 
     def pet(self, tracer: str) -> dict[str, dict[str, Any]]:
         """Sidecars of one tracer's maps, table and reference region."""
@@ -283,8 +300,9 @@ def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
         "statement": card.statement if unit.tracers else "",
         "pets": pets,
         "used": {
-            "T1w": inside(config, unit.t1w),
-            "FLAIR": _flair_text(unit, config),
+            "T1w": run_text(inside(config, unit.t1w), unit.t1w_choice),
+            "FLAIR": run_text(_flair_text(unit, config), unit.flair_choice),
+            **prepared_text(unit),
             "Labels": _labels_text(unit),
             **_atlases_text(unit, config),
             "Measured PET": ", ".join(inside(config, pet.path) for pet in unit.measured) or "none",
@@ -330,4 +348,6 @@ def methods(unit: Unit, card: Card, config: Config) -> str:
         has_flair=unit.flair is not None,
         n_samples=config.n_samples,
         labels=unit.labels.source if unit.labels else "",
+        replaced={step: derived.source for step, derived in unit.reused.steps().items()},
+        lesion=unit.lesion is not None,
     )

@@ -16,6 +16,8 @@ def test_defaults_can_be_used(tmp_path):
     ("setting", "problem"),
     [
         ({"missing_flair": "guess"}, "missing_flair 'guess' is not one of skip, t1w-only, error"),
+        ({"run_choice": "last"}, "run_choice 'last' is not one of first, quality"),
+        ({"reuse": "none"}, "reuse 'none' is not one of all, labels"),
         ({"skull_strip": "no"}, "skull_strip 'no' is not one of auto, skip, force"),
         (
             {"skull_strip_engine": "bet"},

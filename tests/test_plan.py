@@ -2,9 +2,21 @@ from pathlib import Path
 
 import pytest
 
+from relad_bids.core.run_quality import RunQuality
 from relad_bids.errors import ImageError
 from relad_bids.pet.reading import Reading
-from relad_bids.plan import Measured, Plan, Scan, Unit, Unread, plan_units
+from relad_bids.plan import (
+    Derived,
+    Lesion,
+    Measured,
+    Plan,
+    Reused,
+    Scan,
+    Unit,
+    Unread,
+    plan_units,
+    with_prepared,
+)
 
 
 def scan(suffix, subject="01", session="a", run=None):
@@ -63,14 +75,61 @@ def test_a_session_without_flair_runs_when_that_is_asked_for():
 
 
 @pytest.mark.parametrize("suffix", ["T1w", "FLAIR"])
-def test_two_images_of_one_kind_are_not_chosen_among(suffix):
+def test_one_of_two_runs_is_used_and_the_other_is_named(suffix):
     other = "FLAIR" if suffix == "T1w" else "T1w"
-    scans = [scan(suffix, run="1"), scan(suffix, run="2"), scan(other)]
-    (left,) = plan(scans, missing_flair="t1w-only").left
+    (unit,) = plan([scan(suffix, run="2"), scan(suffix, run="1"), scan(other)]).units
+    choice = {"T1w": unit.t1w_choice, "FLAIR": unit.flair_choice}
+    assert choice.pop(suffix).left == (Path(f"/data/sub-01_ses-a_run-2_{suffix}.nii.gz"),)
+    assert list(choice.values()) == [None]
+    used = unit.t1w if suffix == "T1w" else unit.flair
+    assert used.name == f"sub-01_ses-a_run-1_{suffix}.nii.gz"
+
+
+def test_the_better_run_where_that_is_asked_for():
+    def measure(path):
+        return RunQuality(1.0, 0.4 if "run-2" in path.name else 0.5)
+
+    scans = [scan("T1w", run="1"), scan("T1w", run="2"), scan("FLAIR")]
+    (unit,) = plan(scans, run_choice="quality", measure_run=measure).units
+    assert unit.t1w.name == "sub-01_ses-a_run-2_T1w.nii.gz"
+
+
+@pytest.mark.parametrize("suffix", ["T1w", "FLAIR"])
+def test_images_that_differ_in_more_than_the_run_are_not_chosen_among(suffix):
+    other = "FLAIR" if suffix == "T1w" else "T1w"
+    post = scan(suffix, run="2")
+    post = Scan(post.path, {**post.entities, "ceagent": "gad"})
+    (left,) = plan([scan(suffix, run="1"), post, scan(other)], missing_flair="t1w-only").left
     assert left.flag == f"{suffix.lower()}_ambiguous"
     assert left.exit_code == 66
     assert f"2 {suffix} images (sub-01_ses-a_run-1_{suffix}.nii.gz, " in left.reason
-    assert f'{{"{suffix.lower()}": {{"run": "1"}}}}' in left.reason
+    assert "these differ in ceagent" in left.reason
+    assert f'{{"{suffix.lower()}": {{"ceagent": "gad"}}}}' in left.reason
+
+
+def test_one_image_stored_twice_is_not_chosen_among():
+    twice = [scan("T1w"), scan("T1w")]
+    (left,) = plan([*twice, scan("FLAIR")]).left
+    assert "these have no run number of their own" in left.reason
+
+
+def test_what_was_prepared_elsewhere_is_given_to_its_session():
+    made = plan([*pair(), *pair("02"), *pair("03")])
+    lesion = Lesion(Path("/data/x"), "T1w", "bids:raw:x")
+    reused = Reused(t1w=Derived(Path("/prep/t1w"), "fmriprep", "bids:fmriprep:x"))
+    made = with_prepared(
+        made,
+        reused={"sub-02_ses-a": reused},
+        lesions={"sub-01_ses-a": lesion},
+        refused={"sub-03_ses-a": "the mask does not fit"},
+    )
+    assert [unit.lesion for unit in made.units] == [lesion, None]
+    assert [unit.reused for unit in made.units] == [Reused(), reused]
+    assert [unit.anatomy for unit in made.units] == [made.units[0].t1w, Path("/prep/t1w")]
+    (left,) = made.left
+    assert (left.label, left.flag, left.exit_code, left.reason) == (
+        "sub-03_ses-a", "derivatives_unusable", 65, "the mask does not fit",
+    )  # fmt: skip
 
 
 def test_a_session_without_t1w():

@@ -42,6 +42,7 @@ _MEASURED = {"meas": "SUVR", "desc": "measured"}
 PRODUCTS: Mapping[str, Product] = {
     "t1w_preproc": Product("anat", "T1w", entities={"desc": "preproc"}),
     "brain_mask": Product("anat", "mask", entities={"desc": "brain"}),
+    "lesion_mask": Product("anat", "mask", entities={"label": "lesion"}),
     "flair_preproc": Product("anat", "FLAIR", entities={"space": "T1w", "desc": "preproc"}),
     "t1w_mni": Product("anat", "T1w", entities={**_MNI, "desc": "preproc"}),
     "flair_mni": Product("anat", "FLAIR", entities={**_MNI, "desc": "preproc"}),

@@ -90,6 +90,12 @@ def synthetic_facts(
 _FIXED: Mapping[str, dict[str, Any]] = {
     "t1w_preproc": {"SkullStripped": False, "Description": "T1w after N4 bias correction"},
     "brain_mask": {"SkullStripped": False, "Type": "Brain", "Description": "Brain, T1w grid"},
+    "lesion_mask": {
+        "SkullStripped": False,
+        "Type": "Lesion",
+        "Description": "Lesion as given, on the T1w grid: left out of the cost of the warp and "
+        "of the percentiles of the intensity scale",
+    },
     "flair_preproc": {
         "SkullStripped": False,
         "Description": "FLAIR after N4, rigidly on the T1w grid",
@@ -105,8 +111,9 @@ _FIXED: Mapping[str, dict[str, Any]] = {
     },
     "dseg": {
         "SkullStripped": True,
-        "Description": "FreeSurfer numbers, warped from the template and cut by the "
-        "participant's tissue; the labels every table of this session was made with",
+        "Description": "FreeSurfer numbers, warped from the template, cut by the participant's "
+        "tissue and, within 3 mm, extended to grey and white matter that had none; the labels "
+        "every table of this session was made with",
     },
     "reference_mask": {
         "SkullStripped": True,

@@ -76,6 +76,11 @@ def _selection(group: _ArgumentGroup) -> None:
         help="a session without FLAIR: not synthesised, with a row in the QC table (default; its "
         "measured PET is quantified), run with the network's 'no FLAIR' input, or an error",
     )  # fmt: skip
+    group.add_argument(
+        "--run-choice", choices=["first", "quality"], default="first",
+        help="which run of a T1w or FLAIR that was repeated in a session: the first (default), or "
+        "that of the thinnest slices, among equals of the lowest entropy focus (motion raises it)",
+    )  # fmt: skip
 
 
 def _synthesis(group: _ArgumentGroup) -> None:
@@ -181,8 +186,13 @@ def _labels(group: _ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "-d", "--derivatives", nargs="+", action="extend", default=[], metavar="NAME=PATH",
-        help="derivatives of sMRIPrep, fMRIPrep or PETPrep, whose desc-aparcaseg labels go before "
-        "the packaged ones",
+        help="derivatives of sMRIPrep, fMRIPrep or PETPrep: desc-aparcaseg labels, desc-preproc "
+        "T1w, desc-brain mask and transforms to the checkpoint's space go before own steps; "
+        "label-lesion masks are heeded",
+    )  # fmt: skip
+    group.add_argument(
+        "--reuse", choices=["all", "labels"], default="all",
+        help="what of --derivatives is taken: all that is there (default), or labels alone",
     )  # fmt: skip
     group.add_argument(
         "--atlases", nargs="+", action="extend", default=[], metavar="NAME[:DESC]",

@@ -20,8 +20,11 @@ from relad_bids.bids.dataset import write_atlas_description, write_root_files
 from relad_bids.bids.images import require_readable
 from relad_bids.bids.inputs import Dataset, find_scans
 from relad_bids.bids.labels import find_labels
+from relad_bids.bids.lesions import find_lesions
 from relad_bids.bids.measured import Wanted, find_measured
 from relad_bids.bids.outputs import product_path
+from relad_bids.bids.reuse import find_reused
+from relad_bids.bids.runs import measure_run
 from relad_bids.cli.outcome import Outcome, crash_files, not_reached, read_crashes
 from relad_bids.cli.settings import config_of, for_checkpoint
 from relad_bids.config import Config
@@ -40,6 +43,7 @@ from relad_bids.plan import (
     plan_units,
     with_atlases,
     with_labels,
+    with_prepared,
 )
 from relad_bids.records import (
     only_measured,
@@ -49,6 +53,7 @@ from relad_bids.records import (
     table_paths,
 )
 from relad_bids.records_measured import measured_tables, measured_text
+from relad_bids.records_prepared import prepared_log
 from relad_bids.records_secondary import measured_pvc, synthetic_pvc
 
 LOGGER = logging.getLogger("relad_bids")
@@ -79,8 +84,10 @@ def run_participant(args: Namespace) -> int:
         measured=measured,
         unread=unread,
         require_pet=config.real_pet == "require",
+        run_choice=config.run_choice,
+        measure_run=measure_run,
     )
-    plan = _labelled(plan, card, config)
+    plan = _labelled(_prepared(plan, card, config), card, config)
     _tell(plan, card, config)
     run_id = uuid.uuid4().hex[:12]
     write_root_files(config.output_dir)
@@ -116,6 +123,17 @@ def _measured(dataset: Dataset, config: Config) -> tuple[tuple[Measured, ...], t
     return find_measured(config.bids_dir, dataset.scans, wanted)
 
 
+def _prepared(plan: Plan, card: Card, config: Config) -> Plan:
+    """Take what derivatives hold of the preparation, and the lesions that were drawn."""
+    derivatives = config.derivatives if config.reuse == "all" else {}
+    reused, unfit = find_reused(plan.units, derivatives=derivatives, space=card.space)
+    plan = with_prepared(plan, reused=reused, lesions={}, refused=unfit)
+    lesions, astray = find_lesions(
+        plan.units, bids_dir=config.bids_dir, derivatives=config.derivatives
+    )
+    return with_prepared(plan, reused=reused, lesions=lesions, refused=astray)
+
+
 def _labelled(plan: Plan, card: Card, config: Config) -> Plan:
     """Add the user's atlases, and take the user's parcellations where there are any."""
     atlases = find_atlases(config.atlas_datasets, config.atlases, space=card.space)
@@ -145,6 +163,8 @@ def _tell(plan: Plan, card: Card, config: Config) -> None:
         len(plan.units), len(plan.left), config.nprocs, config.mem_mb,
     )  # fmt: skip
     for unit in plan.units:
+        for told in prepared_log(unit):
+            LOGGER.info("%s: %s", unit.label, told)
         if unit.flair_missing and not unit.tracers:
             LOGGER.warning("%s: %s", unit.label, only_measured(unit))
     for pet in (pet for unit in plan.units for pet in unit.measured):
@@ -244,6 +264,7 @@ def _record(left: Left, card: Card, config: Config) -> None:
 
 def _portable(reason: str, config: Config) -> str:
     """One line without this machine's folders: the table travels with the derivatives."""
-    for folder in (config.bids_dir, config.output_dir, config.work_dir):
+    own = (config.bids_dir, config.output_dir, config.work_dir)
+    for folder in (*own, *config.derivatives.values()):
         reason = reason.replace(f"{folder}/", "")
     return " ".join(reason.split())

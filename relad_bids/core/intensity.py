@@ -67,7 +67,11 @@ class NormalisedMRI:
 
 
 def normalise_mri(
-    image: NDArray[np.floating], mask: NDArray[np.bool_], contract: MRIContract
+    image: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    contract: MRIContract,
+    *,
+    exclude: NDArray[np.bool_] | None = None,
 ) -> NormalisedMRI:
     """Map the brain's intensities to [-1, 1] by two of its own percentiles.
 
@@ -80,16 +84,19 @@ def normalise_mri(
     contract
         ``0 / 100`` with the background is the min-max of the published RelA-Diffusion code
         (method.md 2.1); ``0.1 / 99.9`` keeps vessels and spikes from doing so.
+    exclude : (I, J, K) bool
+        Lesion: it does not set the scale, and is mapped by it like any other voxel.
 
     Raises
     ------
     DataError
         The mask is empty, or the brain has one intensity only.
     """
-    inside = image[mask]
+    counts = mask if exclude is None else mask & ~exclude
+    inside = image[counts]
     if inside.size == 0:
         raise DataError("the brain mask is empty on the network's grid: nothing to normalise.")
-    counted = np.where(mask, image, 0) if contract.background_counts else inside
+    counted = np.where(counts, image, 0) if contract.background_counts else inside
     lower, upper = np.percentile(
         counted, [contract.lower_percentile, contract.upper_percentile]
     ).tolist()

@@ -28,6 +28,29 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "reason": {"Description": "Why the session was left out or failed"},
     "t1w": {"Description": "T1w image used, relative to the dataset"},
     "flair": {"Description": "FLAIR image used, relative to the dataset"},
+    "run_choice": {
+        "Description": "How one of several runs of the T1w or FLAIR was chosen; n/a: nothing to "
+        "choose among",
+        "Levels": {
+            "first": "lowest run number",
+            "quality": "thinnest slices, among equals the lowest entropy focus criterion",
+        },
+    },
+    "t1w_left": {"Description": "T1w runs not used, relative to the dataset; semicolons"},
+    "flair_left": {"Description": "FLAIR runs not used, relative to the dataset; semicolons"},
+    "t1w_run_quality": {
+        "Description": "Largest voxel edge and entropy focus criterion (0 to 1; lower is better; "
+        "Atkinson et al. 1997) of the T1w used, then of those in `t1w_left`; semicolons"
+    },
+    "flair_run_quality": {"Description": "The same of the FLAIR"},
+    "reused": {
+        "Description": "Steps that derivatives took the place of (bias-correction, brain-mask, "
+        "warp) and their dataset, as step:dataset; semicolons"
+    },
+    "lesion_mask": {
+        "Description": "Lesion left out of the warp's cost and of the intensity scale, BIDS URI"
+    },
+    "lesion_volume_ml": {"Description": "Its volume inside the brain", "Units": "mL"},
     "pet": {"Description": "Measured PET quantified, relative to the dataset; semicolons"},
     "pet_left": {
         "Description": "Measured PET that cannot be quantified, relative to the dataset; "

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from relad_bids.core.brain_checks import USUAL_ML
+
 State = Literal["usual", "unusual", "not known"]
 About = Literal["T1w", "T1w on the template", "FLAIR"]
 
@@ -75,8 +77,8 @@ _MISPLACED = (
 
 FIGURES: Mapping[str, Figure] = {
     "brain_volume_ml": Figure(
-        about="T1w", title="brain volume", units="mL", low=900, high=2000,
-        description="Volume of the brain mask; the step that finds the brain flags it in words",
+        about="T1w", title="brain volume", units="mL", low=USUAL_ML[0], high=USUAL_ML[1],
+        description="Volume of the brain mask; outside of it: `mask_volume`",
     ),
     "t1w_voxel_mm": Figure(
         about="T1w", title="longest edge of a voxel", units="mm", high=2.0,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from relad_bids.bids.label_images import read_label_image
 from relad_bids.core.grid import Grid
+from relad_bids.core.label_fill import fill_by_tissue
 from relad_bids.core.label_fit import label_fit
 from relad_bids.core.regions import cut_by_tissue, inferior_cerebellum
 from relad_bids.core.suit import suit_inferior_cerebellum
@@ -105,7 +106,7 @@ class _ParcellationOutputSpec(TraitedSpec):
 
 
 class WarpParcellation(SimpleInterface):
-    """Bring the packaged aparc+aseg to the participant and cut it by their own tissue."""
+    """Bring the packaged aparc+aseg to the participant, cut and filled by their own tissue."""
 
     input_spec = _ParcellationInputSpec
     output_spec = _ParcellationOutputSpec
@@ -130,6 +131,9 @@ class WarpParcellation(SimpleInterface):
         }
         tissue_of = {number: label.tissue for number, label in label_names().items()}
         cut = cut_by_tissue(numbers, tissue_of, **tissue)
+        cut = fill_by_tissue(
+            numbers, cut, tissue_of, gm=tissue["gm"], wm=tissue["wm"], voxel_mm=grid.voxel_mm
+        )
         self._results["dseg"] = save(out_path(runtime, "dseg.nii.gz"), cut, grid)
         self._results["inferior"] = inferior
         if isdefined(self.inputs.suit):

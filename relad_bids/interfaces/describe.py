@@ -71,6 +71,7 @@ class _CollectQCInputSpec(BaseInterfaceInputSpec):
     known = traits.Dict(mandatory=True, desc="columns known before the run")
     brain = traits.Dict(mandatory=True, desc="facts of ExtractBrain")
     flair = traits.Dict(desc="facts of RegisterFlair")
+    lesion = traits.Dict(desc="facts of AdoptLesion")
     flags = traits.List(traits.Str, mandatory=True, desc="flags known before the run")
     t1w_figures = traits.Dict(desc="figures of MeasureT1w")
     flair_figures = traits.Dict(desc="figures of MeasureFlair")
@@ -93,6 +94,7 @@ class CollectQC(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         brain = self.inputs.brain
         flair = self.inputs.flair if isdefined(self.inputs.flair) else {}
+        lesion = self.inputs.lesion if isdefined(self.inputs.lesion) else {}
         labels = self.inputs.label_flags if isdefined(self.inputs.label_flags) else []
         flags = [*self.inputs.flags, *brain["flags"], *labels]
         measured, found = self._measured()
@@ -109,6 +111,7 @@ class CollectQC(SimpleInterface):
                 "flags": ";".join(flags) or "ok",
                 "mask_method": brain["method"],
                 **{f"mask_{name}": brain.get(name) for name in ("symmetry", "overlap", "cut")},
+                "lesion_volume_ml": lesion.get("volume_ml"),
                 "flair_init": flair.get("init"),
             }
         )

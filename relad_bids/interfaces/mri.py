@@ -190,6 +190,7 @@ class _RegisterTemplateInputSpec(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True, desc="its brain mask")
     space = traits.Enum(*SPACES, usedefault=True, desc="template space")
     initial = File(exists=True, desc="affine first guess")
+    lesion = File(exists=True, desc="voxels that do not count, T1w grid")
     sloppy = traits.Bool(False, usedefault=True, desc="coarse and quick, for tests")
 
 
@@ -209,12 +210,14 @@ class RegisterTemplate(SimpleInterface):
         from relad_bids.mri.registration import register_to_template
 
         initial = Path(self.inputs.initial) if isdefined(self.inputs.initial) else None
+        lesion = ants.image_read(self.inputs.lesion) if isdefined(self.inputs.lesion) else None
         with naming_files(t1w=self.inputs.t1w, mask=self.inputs.mask):
             found = register_to_template(
                 ants.image_read(self.inputs.t1w),
                 ants.image_read(self.inputs.mask),
                 space=self.inputs.space,
                 initial=initial,
+                lesion=lesion,
                 out_dir=Path(runtime.cwd),
                 sloppy=self.inputs.sloppy,
             )

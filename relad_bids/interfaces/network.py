@@ -20,6 +20,7 @@ from nipype.interfaces.base import (
 )
 from numpy.typing import NDArray
 
+from relad_bids.core.grid import Grid
 from relad_bids.core.intensity import (
     MRIContract,
     activity_from_network,
@@ -34,6 +35,7 @@ class _NormaliseMRIInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="MRI on the network's grid, any unit")
     mask_file = File(exists=True, mandatory=True, desc="brain mask on the same grid")
     contract = traits.Dict(mandatory=True, desc="fields of MRIContract")
+    exclude_file = File(exists=True, desc="lesion on the same grid, which sets no scale")
 
 
 class _NormaliseMRIOutputSpec(TraitedSpec):
@@ -52,10 +54,16 @@ class NormaliseMRI(SimpleInterface):
             image, grid = load(self.inputs.in_file)
             mask = load_on(grid, self.inputs.mask_file, ours="in_file", theirs="mask_file") > 0
             contract = MRIContract(**self.inputs.contract)
-            made = normalise_mri(image, mask, contract)
+            made = normalise_mri(image, mask, contract, exclude=self._excluded(grid))
         self._results["out_file"] = save(out_path(runtime, "norm.nii.gz"), made.data, grid)
         self._results["scale"] = {"IntensityNormalisation": made.told(contract)}
         return runtime
+
+    def _excluded(self, grid: Grid) -> NDArray[np.bool_] | None:
+        file = self.inputs.exclude_file
+        if not isdefined(file):
+            return None
+        return load_on(grid, file, ours="in_file", theirs="exclude_file") > 0.5
 
 
 def network_mem_gb(shape: tuple[int, int, int], *, at_once: int = 1) -> float:

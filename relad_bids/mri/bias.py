@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ants
+import nibabel as nb
 import numpy as np
 from ants import ANTsImage
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from relad_bids.errors import ImageError
-from relad_bids.mri.resample import like
+from relad_bids.mri.resample import grid_of, like
 
 WORKING_MM = 8.0
 """A bias field is smooth over centimetres. On an elderly whole head, 8 mm left the white matter
@@ -22,11 +23,16 @@ KNOTS_MM = 100
 ITERATIONS = (20, 20, 20)
 
 
-def correct_bias(image: ANTsImage, mask: ANTsImage | None = None) -> ANTsImage:
+def correct_bias(
+    image: ANTsImage, mask: ANTsImage | None = None, *, working_mm: float = WORKING_MM
+) -> ANTsImage:
     """Divide out the bias field; N4, Tustison et al. 2010.
 
-    The field is estimated on a grid of about 8 mm, which costs a few seconds, and applied to
-    the original voxels.
+    The field is estimated on a coarse grid, which costs a few seconds, and applied to the
+    original voxels. The grid is laid out along RAS+ from the first tissue on, so that neither the
+    order in which voxels are stored nor the air around the head changes anything: which voxels
+    fall onto it moves the field by 2 % (one standard deviation in the brain, 8 mm), and the volume
+    of a lobe by up to 10 %.
 
     Parameters
     ----------
@@ -35,6 +41,8 @@ def correct_bias(image: ANTsImage, mask: ANTsImage | None = None) -> ANTsImage:
     mask
         Where to look for the field, same grid as ``image``; everything above Otsu's threshold
         of the logarithms when left out.
+    working_mm
+        Distance of the voxels that are looked at.
 
     Returns
     -------
@@ -48,13 +56,21 @@ def correct_bias(image: ANTsImage, mask: ANTsImage | None = None) -> ANTsImage:
     """
     values = usable(image)
     found = mask.numpy() > 0 if mask is not None else foreground(values)
-    strides = [max(1, round(WORKING_MM / mm)) for mm in image.spacing]
-    every = tuple(slice(None, None, stride) for stride in strides)
-    log_bias = _log_bias(values[every], found[every], np.multiply(strides, image.spacing))
+    order = nb.orientations.io_orientation(grid_of(image).affine)
+    spacing_mm = np.asarray(image.spacing)[np.argsort(order[:, 0])]
+    strides = np.maximum(1, np.round(working_mm / spacing_mm)).astype(int)
+    ras, seen = (nb.orientations.apply_orientation(x, order) for x in (values, found))
+    box = ndimage.find_objects(seen.astype(np.uint8))[0]
+    every = tuple(slice(one.start, one.stop, n) for one, n in zip(box, strides, strict=True))
+    log_bias = _log_bias(ras[every], seen[every], strides * spacing_mm)
+    first = np.array([one.start for one in box])
     full = ndimage.affine_transform(
-        log_bias, np.diag(1 / np.array(strides)), output_shape=image.shape, order=1, mode="nearest"
-    )
-    return like(image, values * np.exp(-full))
+        log_bias, np.diag(1 / strides), offset=-first / strides, output_shape=ras.shape, order=1,
+        mode="nearest",
+    )  # fmt: skip
+    back = nb.orientations.ornt_transform(np.array([[0, 1], [1, 1], [2, 1]]), order)
+    stored = nb.orientations.apply_orientation(full, back)
+    return like(image, values * np.exp(-stored))
 
 
 def _log_bias(

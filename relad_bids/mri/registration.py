@@ -20,6 +20,7 @@ from relad_bids.mri.h5_times import clear_times
 from relad_bids.mri.head_affine import fit_affine, working_copy
 from relad_bids.mri.head_template import head_template
 from relad_bids.mri.information import binned, mutual_information
+from relad_bids.mri.lesion import without_lesion
 from relad_bids.mri.linear import apply_affine, write_affine
 from relad_bids.mri.resample import grid_of, isotropic_grid, like, reference_image, resample
 from relad_bids.mri.stages import Stage, register
@@ -131,6 +132,7 @@ def register_to_template(
     *,
     space: str = SPACE,
     initial: Path | None = None,
+    lesion: ANTsImage | None = None,
     out_dir: Path,
     sloppy: bool = False,
 ) -> TemplateTransforms:
@@ -148,6 +150,9 @@ def register_to_template(
         ITK ``.mat`` from T1w to MNI152NLin2009cAsym
         (:attr:`relad_bids.mri.brain.BrainMask.affine_file`), near enough to start from in any
         space; searched for when left out.
+    lesion
+        Voxels that do not count, any grid of the same space; the warp goes through them as their
+        surroundings do (:mod:`relad_bids.mri.lesion`).
     out_dir
         Existing folder for ``t1w_to_template_Composite.h5`` and
         ``t1w_to_template_InverseComposite.h5``.
@@ -155,12 +160,20 @@ def register_to_template(
         A coarse warp in a few seconds, for trying things out; not for results.
     """
     brain = working_copy(like(t1w, t1w.numpy() * (mask.numpy() > 0)))
+    brain, counted = without_lesion(brain, lesion)
     prefix = out_dir / "t1w_to_template_"
     with tempfile.TemporaryDirectory() as folder:
         if initial is None:
             template = head_template(stripped=True)
             initial = fit_affine(brain, template, out_file=Path(folder) / "affine.mat")
-        return _warp(_template_brain(space), brain, prefix, initial=initial, sloppy=sloppy)
+        return _warp(
+            _template_brain(space),
+            brain,
+            prefix,
+            initial=initial,
+            counted=counted,
+            sloppy=sloppy,
+        )
 
 
 def register_atlas(
@@ -194,10 +207,18 @@ def _warp(
     prefix: Path,
     *,
     initial: Path | None = None,
+    counted: ANTsImage | None = None,
     sloppy: bool,
 ) -> TemplateTransforms:
-    stages = warp_stages(sloppy=sloppy)
-    register(fixed, moving, stages, prefix=prefix, initial=initial, composite=True)
+    register(
+        fixed,
+        moving,
+        warp_stages(sloppy=sloppy),
+        prefix=prefix,
+        initial=initial,
+        moving_mask=counted,
+        composite=True,
+    )
     xfm = TemplateTransforms(
         forward=Path(f"{prefix}Composite.h5"), inverse=Path(f"{prefix}InverseComposite.h5")
     )

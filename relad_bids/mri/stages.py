@@ -36,20 +36,27 @@ class Stage:
     converged: float = 1e-6
 
     def arguments(
-        self, fixed: ANTsImage, moving: ANTsImage, fixed_mask: ANTsImage | None
+        self,
+        fixed: ANTsImage,
+        moving: ANTsImage,
+        fixed_mask: ANTsImage | None,
+        moving_mask: ANTsImage | None,
     ) -> list[str]:
         """Return the stage's part of the command line."""
         setting = 2 if self.metric == "CC" else 32
         pair = f"{get_pointer_string(fixed)},{get_pointer_string(moving)}"
         sampled = "" if self.sampling == 1.0 else f",Regular,{self.sampling:g}"
-        where = get_pointer_string(fixed_mask) if fixed_mask is not None else "NA"
+        masks = [
+            get_pointer_string(mask) if mask is not None else "NA"
+            for mask in (fixed_mask, moving_mask)
+        ]
         return [
             *("--metric", f"{self.metric}[{pair},1,{setting}{sampled}]"),
             *("--transform", self.transform),
             *("--convergence", f"[{_crossed(self.iterations)},{self.converged:g},10]"),
             *("--shrink-factors", _crossed(self.shrink)),
             *("--smoothing-sigmas", _crossed(self.sigmas)),
-            *("--masks", f"[{where},NA]"),
+            *("--masks", f"[{masks[0]},{masks[1]}]"),
         ]
 
 
@@ -61,13 +68,16 @@ def register(
     prefix: Path,
     initial: Path | None = None,
     fixed_mask: ANTsImage | None = None,
+    moving_mask: ANTsImage | None = None,
     composite: bool = False,
 ) -> None:
     """Run antsRegistration; transform files appear under ``prefix``.
 
-    Without ``initial`` the two header positions are taken as they are. With ``composite`` the
-    whole chain is written both ways as ``<prefix>Composite.h5`` and
-    ``<prefix>InverseComposite.h5``, else as ``<prefix>0GenericAffine.mat`` (and warps).
+    The cost is that of voxels inside both masks. Histograms are never matched: a healthy
+    template's would take the lesions of the image with it. Without ``initial`` the two header
+    positions are taken as they are. With ``composite`` the whole chain is written both ways as
+    ``<prefix>Composite.h5`` and ``<prefix>InverseComposite.h5``, else as
+    ``<prefix>0GenericAffine.mat`` (and warps).
 
     Raises
     ------
@@ -75,14 +85,15 @@ def register(
         antsRegistration gave up, most often because the images do not overlap.
     """
     fixed, moving = fixed.clone("float"), moving.clone("float")
-    mask = (fixed_mask != 0) if fixed_mask is not None else None
+    masks = [(mask != 0) if mask is not None else None for mask in (fixed_mask, moving_mask)]
     arguments = ["--dimensionality", "3", "--float", "1", "--random-seed", str(pin_itk())]
     arguments += ["--collapse-output-transforms", "1", "--output", str(prefix)]
     arguments += ["--write-composite-transform", str(int(composite))]
+    arguments += ["--use-histogram-matching", "0"]
     if initial is not None:
         arguments += ["--initial-moving-transform", str(initial)]
     for stage in stages:
-        arguments += stage.arguments(fixed, moving, mask)
+        arguments += stage.arguments(fixed, moving, *masks)
     try:
         failed = ants.registration(arguments, None)
     except RuntimeError as error:

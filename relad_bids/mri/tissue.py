@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import ants
 import numpy as np
 from ants import ANTsImage
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
 from relad_bids.errors import ImageError
-from relad_bids.mri.bias import usable
+from relad_bids.mri.bias import correct_bias, usable
 from relad_bids.mri.resample import like
 
 CLASSES = 3
@@ -33,6 +34,9 @@ likelihood ratio of 6."""
 LEAST_SPREAD = 0.02
 """Smallest standard deviation of a class, as a share of the brightest voxel: a class must not
 collapse onto the single value of a noiseless image."""
+
+FIELD_MM = 5.0
+"""Distance of the voxels by which the rest of the bias field is found."""
 
 FEWEST_VOXELS = 1000
 """Fewer cannot carry three intensity classes."""
@@ -70,6 +74,7 @@ def segment_tissue(t1w: ANTsImage, mask: ANTsImage) -> TissueMaps:
     values = usable(t1w)
     _require_classes(values[inside])
     box = ndimage.find_objects(inside.astype(np.uint8))[0]
+    values = _even(t1w, values, inside, box)
     bright = np.minimum(values / np.quantile(values[inside], 0.995), 1.0)
     likelihood = _likelihood(bright[box], _fit_mixture(bright[inside]))
     posterior = _smoothed(likelihood, inside[box], np.asarray(t1w.spacing))
@@ -100,6 +105,25 @@ def _require_classes(values: NDArray[np.float32]) -> None:
             f"to be divided into fluid, grey and white matter. It needs {FEWEST_VOXELS} voxels "
             f"and {CLASSES} intensities: look at the brain mask."
         )
+
+
+def _even(
+    t1w: ANTsImage,
+    values: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    box: tuple[slice, ...],
+) -> NDArray[np.float32]:
+    """Return the intensities with what is left of the bias field inside the brain taken out.
+
+    Only the brain is looked at, so that neither neck nor air nor the edges of the image have a say
+    in what is grey matter.
+    """
+    brain = ants.from_numpy(
+        np.ascontiguousarray(values[box]), spacing=t1w.spacing, direction=t1w.direction
+    )
+    even = values.copy()
+    even[box] = correct_bias(brain, like(brain, inside[box]), working_mm=FIELD_MM).numpy()
+    return even
 
 
 def _fit_mixture(bright: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -34,6 +34,8 @@ def methods_text(
     n_samples: int = 1,
     measured: Mapping[str, str] = MappingProxyType({}),
     labels: str = "",
+    replaced: Mapping[str, str] = MappingProxyType({}),
+    lesion: bool = False,
 ) -> str:
     """Describe the processing of one session for a methods section.
 
@@ -57,6 +59,10 @@ def methods_text(
         Tracer -> reference region, for every measured PET.
     labels
         What made the participant's own labels; empty for the packaged ones.
+    replaced
+        Step (``bias-correction``, ``brain-mask``, ``warp``) -> derivatives that took its place.
+    lesion
+        Whether a lesion mask was heeded.
 
     Returns
     -------
@@ -64,7 +70,7 @@ def methods_text(
         Paragraphs separated by an empty line.
     """
     flair = (_FLAIR if has_flair else _NO_FLAIR) if references else ""
-    parts = [_preparation(software_version, versions, space), flair]
+    parts = [_preparation(software_version, versions, space), _changes(replaced, lesion), flair]
     paragraphs = [" ".join(part for part in parts if part)]
     if references:
         paragraphs.append(_synthesis(versions, checkpoint, references, n_samples))
@@ -88,6 +94,31 @@ def _preparation(version: str, versions: Mapping[str, str], space: str) -> str:
         f"({_TEMPLATES[space]}) with symmetric diffeomorphic normalisation (Avants et al., 2008, "
         f"Medical Image Analysis), all as implemented in ANTs{_of(versions, 'ants')}."
     )
+
+
+_STEPS = {
+    "bias-correction": "the corrected T1w",
+    "brain-mask": "the brain mask",
+    "warp": "the transforms to the template and back",
+}
+
+
+def _changes(replaced: Mapping[str, str], lesion: bool) -> str:
+    """What was done otherwise in this session."""
+    parts = []
+    if replaced:
+        taken = _listed([_STEPS[step] for step in replaced])
+        sources = _listed(sorted(set(replaced.values())))
+        parts.append(
+            f"Not so in this session: {taken} came from the derivatives {sources}, in place of "
+            "own steps."
+        )
+    if lesion:
+        parts.append(
+            "Voxels of the lesion mask that was given were left out of the cost of the "
+            "registration (Brett et al., 2001, NeuroImage) and of the intensity percentiles."
+        )
+    return " ".join(parts)
 
 
 def _synthesis(
@@ -117,7 +148,10 @@ def _measured(measured: Mapping[str, str]) -> str:
 def _quantification(references: Mapping[str, str], labels: str, *, synthetic: bool) -> str:
     drawn = f"of the participant's own T1w image as given by {labels}"
     if not labels:
-        drawn = "warped from the template and cut by the participant's own tissue"
+        drawn = (
+            "warped from the template, cut by the participant's own tissue and extended to it by "
+            "at most 3 mm"
+        )
     regions = _listed([f"{region} ({tracer})" for tracer, region in references.items()])
     undone = (
         "The network's intensities were turned back into uptake before any ratio was formed, and "

@@ -21,6 +21,7 @@ HEAD = "sub-01_ses-01"
 EXPECTED = {
     "t1w_preproc": f"anat/{HEAD}_desc-preproc_T1w.nii.gz",
     "brain_mask": f"anat/{HEAD}_desc-brain_mask.nii.gz",
+    "lesion_mask": f"anat/{HEAD}_label-lesion_mask.nii.gz",
     "flair_preproc": f"anat/{HEAD}_space-T1w_desc-preproc_FLAIR.nii.gz",
     "t1w_mni": f"anat/{HEAD}_space-{MNI}_res-1_desc-preproc_T1w.nii.gz",
     "flair_mni": f"anat/{HEAD}_space-{MNI}_res-1_desc-preproc_FLAIR.nii.gz",

@@ -22,7 +22,7 @@ def test_required_of_every_derivative_image(key):
 
 @pytest.mark.parametrize("key", [key for key in IMAGES if PRODUCTS[key].suffix == "mask"])
 def test_every_mask_says_of_what(key):
-    assert made(key)["Type"] in ("Brain", "ROI")
+    assert made(key)["Type"] in ("Brain", "Lesion", "ROI")
 
 
 def test_what_an_image_alone_can_say_goes_before_the_usual():

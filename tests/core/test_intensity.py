@@ -174,3 +174,46 @@ def test_the_sidecar_tells_how_to_repeat_the_scale(background_counts):
     assert ends.tolist() == [told["LowerIntensity"], told["UpperIntensity"]]
     scaled = 2 * (image - ends[0]) / (ends[1] - ends[0]) - 1
     np.testing.assert_allclose(made.data[mask], np.clip(scaled, -1, 1)[mask], atol=1e-6)
+
+
+def test_a_lesion_sets_no_scale_and_is_scaled():
+    """Bright voxels, excluded: the rest gets the numbers it has without them."""
+    rng = np.random.default_rng(8)
+    image = rng.uniform(100, 200, (12, 10, 8))
+    mask = np.ones(image.shape, bool)
+    lesion = np.zeros_like(mask)
+    lesion[3:6, 2:5, 2:5] = True
+    spoiled = np.where(lesion, 900.0, image)
+    contract = MRIContract(lower_percentile=1, upper_percentile=99)
+    told = normalise_mri(spoiled, mask, contract, exclude=lesion)
+    blind = normalise_mri(spoiled, mask, contract)
+    apart = normalise_mri(image, mask & ~lesion, contract)
+    np.testing.assert_allclose(told.data[~lesion], apart.data[~lesion])
+    assert (told.lower, told.upper) == (apart.lower, apart.upper)
+    assert blind.upper > 2 * told.upper
+    assert np.all(told.data[lesion] == 1), "clipped like any other bright voxel"
+
+
+def test_a_lesion_sets_no_scale_of_the_whole_grid_either():
+    image, mask = np.full((6, 6, 6), 50.0), np.zeros((6, 6, 6), bool)
+    mask[1:5, 1:5, 1:5] = True
+    image[2, 2, 2], image[3, 3, 3] = 400.0, 80.0
+    contract = MRIContract(lower_percentile=0, upper_percentile=100, background_counts=True)
+    told = normalise_mri(image, mask, contract, exclude=image > 100)
+    assert (told.lower, told.upper) == (0, 80)
+
+
+def test_a_brain_that_is_all_lesion_is_refused():
+    mask = np.ones((4, 4, 4), bool)
+    with pytest.raises(DataError, match="nothing to normalise"):
+        normalise_mri(np.ones((4, 4, 4)), mask, MRIContract(), exclude=mask)
+
+
+def test_lesions_of_the_white_matter_keep_their_contrast():
+    """One straight line for all tissue: no histogram is matched to anybody's."""
+    image = np.full((10, 10, 10), 100.0)  # white matter of a FLAIR
+    image[:5], image[7:, :3, :3] = 130.0, 160.0  # grey matter, a hyperintensity
+    contract = MRIContract(lower_percentile=0, upper_percentile=100)
+    made = normalise_mri(image, np.ones(image.shape, bool), contract).data
+    white, grey, lesion = made[6, 9, 9], made[0, 0, 0], made[9, 0, 0]
+    assert (lesion - white) / (grey - white) == pytest.approx(2.0)

@@ -248,3 +248,22 @@ def test_the_bundled_network_says_the_same_on_any_number_of_threads(run_step, wh
         answers.append([np.asarray(nb.load(path).dataobj) for path in files])
     for other in answers[1:]:
         np.testing.assert_array_equal(other, answers[0])
+
+
+def test_a_lesion_sets_no_scale(run_step, make_nifti, rng):
+    shape, affine = (7, 9, 8), oblique()
+    image = rng.uniform(50, 80, shape).astype(np.float32)
+    image[2, 2, 2] = 900
+    files = {
+        "in_file": make_nifti("x.nii.gz", image, affine),
+        "mask_file": make_nifti("m.nii.gz", np.ones(shape, np.uint8), affine),
+        "contract": {"lower_percentile": 0.0, "upper_percentile": 100.0},
+    }
+    lesion = make_nifti("l.nii.gz", (image > 100).astype(np.uint8), affine)
+    plain, told = (
+        nb.load(run_step(NormaliseMRI(**files, **more), name).out_file).get_fdata()
+        for name, more in (("plain", {}), ("told", {"exclude_file": lesion}))
+    )
+    assert np.sort(plain.ravel())[-2] < 0
+    assert np.sort(told.ravel())[-2] == 1
+    assert told[2, 2, 2] == 1

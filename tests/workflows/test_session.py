@@ -8,7 +8,8 @@ from wiring import loose_wires
 from relad_bids.bids.outputs import PRODUCTS
 from relad_bids.interfaces.atlas import AdoptLabels
 from relad_bids.interfaces.outputs import SaveDerivatives
-from relad_bids.plan import Atlas, Labels
+from relad_bids.interfaces.reuse import AdoptMask, AdoptT1w, AdoptWarp
+from relad_bids.plan import Atlas, Derived, Labels, Lesion, Reused
 from relad_workflows.outputs import reference_label
 from relad_workflows.session import init_session_wf
 
@@ -386,6 +387,66 @@ def test_atlases_of_the_other_space_are_led_to_that_of_the_checkpoint(config, un
         wires = wires_into(workflow, workflow.get_node(name))
         assert "atlas_to_mni" in wires
         assert "gm" not in wires
+
+
+def derived(tmp_path, *names):
+    for name in names:
+        (tmp_path / name).touch()
+    return [Derived(tmp_path / name, "fmriprep", f"bids:fmriprep:{name}") for name in names]
+
+
+def test_derivatives_take_the_place_of_steps(session_wf, tmp_path):
+    reused = Reused(*derived(tmp_path, "t1w.nii.gz", "mask.nii.gz", "to.h5", "from.h5"))
+    workflow = session_wf(reused=reused, pet=[("pib", "a")])
+    get = workflow.get_node
+    assert get("inputnode").inputs.t1w == str(tmp_path / "t1w.nii.gz")
+    for name, kind in (
+        ("correct_t1w", AdoptT1w), ("extract_brain", AdoptMask), ("register_template", AdoptWarp),
+    ):  # fmt: skip
+        assert isinstance(get(f"prepare_t1w_wf.{name}").interface, kind)
+    warp = get("prepare_t1w_wf.register_template").inputs
+    assert (warp.forward_file, warp.inverse_file, warp.space) == (
+        str(tmp_path / "to.h5"), str(tmp_path / "from.h5"), "MNI152NLin2009cAsym",
+    )  # fmt: skip
+    assert get("prepare_t1w_wf.extract_brain").inputs.mask_file == str(tmp_path / "mask.nii.gz")
+    assert loose_wires(workflow) == []
+
+
+def test_each_step_is_replaced_by_itself(session_wf, tmp_path):
+    (mask,) = derived(tmp_path, "mask.nii.gz")
+    get = session_wf(reused=Reused(mask=mask)).get_node
+    assert not isinstance(get("prepare_t1w_wf.correct_t1w").interface, AdoptT1w)
+    assert isinstance(get("prepare_t1w_wf.extract_brain").interface, AdoptMask)
+    assert not isinstance(get("prepare_t1w_wf.register_template").interface, AdoptWarp)
+
+
+@pytest.mark.parametrize("on", ["T1w", "FLAIR"])
+@pytest.mark.parametrize("flair", [True, False])
+def test_a_lesion_reaches_warp_scale_table_and_sink(session_wf, tmp_path, on, flair):
+    if (on, flair) == ("FLAIR", False):
+        pytest.skip("no FLAIR to draw on")
+    (tmp_path / "lesion.nii.gz").touch()
+    lesion = Lesion(tmp_path / "lesion.nii.gz", on, "bids:raw:lesion.nii.gz")
+    workflow = session_wf(lesion=lesion, flair=flair)
+    prepare = workflow.get_node("prepare_t1w_wf")
+    assert loose_wires(workflow) == []
+    assert "lesion" in wires_into(prepare, prepare.get_node("register_template"))
+    assert ("xfm" in wires_into(prepare, prepare.get_node("adopt_lesion"))) is (on == "FLAIR")
+    assert "lesion" in wires_into(workflow, workflow.get_node("collect_qc"))
+    for name in ("t1w_to_network_wf", "flair_to_network_wf")[: 2 if flair else 1]:
+        wires = wires_into(workflow, workflow.get_node(name))
+        assert "normalise.exclude_file" in wires
+    assert wires_into(workflow, workflow.get_node("ds_lesion")) == {"lesion_mask"}
+    graph = workflow._create_flat_graph()  # no step waits for itself
+    assert {node.name for node in graph.nodes()} >= {"adopt_lesion", "lesion_to_grid"}
+
+
+def test_a_lesion_and_measured_pet_alone(session_wf, tmp_path):
+    (tmp_path / "lesion.nii.gz").touch()
+    lesion = Lesion(tmp_path / "lesion.nii.gz", "T1w", "bids:raw:lesion.nii.gz")
+    workflow = session_wf(lesion=lesion, tracers=(), flair=False, pet=[("pib", "a")])
+    assert loose_wires(workflow) == []
+    assert "adopt_lesion" in {name.split(".")[-1] for name in workflow.list_node_names()}
 
 
 def test_given_labels_take_the_place_of_the_packaged_ones(session_wf, tmp_path):

@@ -18,6 +18,7 @@ NETWORK_PRODUCTS = ("t1w_norm",)
 FLAIR_PRODUCTS = ("flair_preproc", "flair_mni", "flair_norm", "flair_to_t1w_xfm")
 PET_PRODUCTS = ("suvr_mni", "suvr_t1w", "kinpar", "reference_mask")
 SPREAD_PRODUCTS = ("suvr_sd_mni",)
+LESION_PRODUCTS = ("lesion_mask",)
 
 
 def init_ds_node(

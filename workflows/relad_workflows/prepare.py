@@ -19,6 +19,8 @@ from relad_bids.interfaces.mri import (
 )
 from relad_bids.interfaces.network import NormaliseMRI
 from relad_bids.interfaces.quality import MeasureFlair, MeasureT1w
+from relad_bids.interfaces.reuse import AdoptMask, AdoptT1w, AdoptWarp
+from relad_bids.plan import NOTHING_REUSED, Reused
 
 IMAGE_MEM_GB = 1.0
 """Peak of a step that holds a 1 mm head two or three times in float32, with ants imported."""
@@ -28,9 +30,17 @@ REGISTRATION_MEM_GB = 2.0
 
 
 def init_prepare_t1w_wf(
-    *, space: str, skull_strip: str, engine: str, sloppy: bool, name: str = "prepare_t1w_wf"
+    *,
+    space: str,
+    skull_strip: str,
+    engine: str,
+    sloppy: bool,
+    reused: Reused = NOTHING_REUSED,
+    name: str = "prepare_t1w_wf",
 ) -> Workflow:
     """Correct, strip, segment a T1w and register it to the template of a space.
+
+    Steps that derivatives take the place of keep their names and fields.
 
     Inputs
     ------
@@ -70,15 +80,15 @@ def init_prepare_t1w_wf(
         name="outputnode",
     )
     check_t1w = Node(CheckImage(), name="check_t1w", mem_gb=IMAGE_MEM_GB)
-    correct_t1w = Node(CorrectBias(), name="correct_t1w", mem_gb=IMAGE_MEM_GB)
+    correct_t1w = Node(correct_step(reused), name="correct_t1w", mem_gb=IMAGE_MEM_GB)
     extract_brain = Node(
-        ExtractBrain(mode=skull_strip, engine=engine),
+        brain_step(reused, ExtractBrain(mode=skull_strip, engine=engine)),
         name="extract_brain",
         mem_gb=REGISTRATION_MEM_GB,
     )
     segment_tissue = Node(SegmentTissue(), name="segment_tissue", mem_gb=IMAGE_MEM_GB)
     register_template = Node(
-        RegisterTemplate(space=space, sloppy=sloppy),
+        warp_step(reused, RegisterTemplate(space=space, sloppy=sloppy)),
         name="register_template",
         mem_gb=REGISTRATION_MEM_GB,
     )
@@ -111,6 +121,29 @@ def init_prepare_t1w_wf(
     ])
     # fmt: on
     return workflow
+
+
+def correct_step(reused: Reused) -> CorrectBias | AdoptT1w:
+    """Divide out the bias field, or take a T1w of which that was done."""
+    return AdoptT1w() if reused.t1w else CorrectBias()
+
+
+def brain_step(reused: Reused, own: ExtractBrain) -> ExtractBrain | AdoptMask:
+    """Find the brain, or take the mask of derivatives."""
+    if reused.mask is None:
+        return own
+    return AdoptMask(mask_file=str(reused.mask.path), source=reused.mask.source)
+
+
+def warp_step(reused: Reused, own: RegisterTemplate) -> RegisterTemplate | AdoptWarp:
+    """Register to the template, or take the transforms of derivatives."""
+    if reused.to_template is None or reused.from_template is None:
+        return own
+    return AdoptWarp(
+        forward_file=str(reused.to_template.path),
+        inverse_file=str(reused.from_template.path),
+        space=own.inputs.space,
+    )
 
 
 def init_prepare_flair_wf(*, name: str = "prepare_flair_wf") -> Workflow:

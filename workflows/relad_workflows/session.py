@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
@@ -20,6 +19,7 @@ from relad_bids.plan import Unit
 from relad_bids.records import (
     Sidecars,
     atlas_of,
+    grid_spec,
     known_qc,
     report_facts,
     resolution_label,
@@ -27,6 +27,7 @@ from relad_bids.records import (
     steps_of,
 )
 from relad_workflows.atlas import add_atlas, alignment
+from relad_workflows.lesion import add_lesion
 from relad_workflows.measured import add_measured
 from relad_workflows.outputs import (
     ANAT_PRODUCTS,
@@ -51,12 +52,13 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     FLAIR has no FLAIR stage, and the network's FLAIR input stays undefined. One that synthesises
     nothing has no network.
     """
-    inputnode = Node(IdentityInterface(fields=["t1w"], t1w=str(unit.t1w)), name="inputnode")
+    inputnode = Node(IdentityInterface(fields=["t1w"], t1w=str(unit.anatomy)), name="inputnode")
     prepare_t1w_wf = init_prepare_t1w_wf(
         space=card.space,
         skull_strip=config.skull_strip,
         engine=config.skull_strip_engine,
         sloppy=config.sloppy,
+        reused=unit.reused,
     )
     list_transforms = Node(Merge(1), name="list_transforms", run_without_submitting=True)
     mask_to_grid = Node(
@@ -106,6 +108,8 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         )
     if unit.flair:
         _flair(workflow, unit, card, config)
+    if unit.lesion:
+        add_lesion(workflow, unit, card, config)
     if unit.suit and unit.suit.space != card.space:
         align = alignment(workflow, card, config, atlas_space=unit.suit.space)
         workflow.connect(align, "xfm", workflow.get_node("warp_parcellation"), "suit_to_mni")
@@ -189,11 +193,6 @@ def parcellation_step(unit: Unit) -> WarpParcellation | AdoptLabels:
     if unit.labels is None:
         return WarpParcellation(**suit)
     return AdoptLabels(labels=str(unit.labels.path), **suit)
-
-
-def grid_spec(card: Card) -> dict[str, Any]:
-    """The network's grid as plain lists, which Nipype can hash."""
-    return {"shape": list(card.shape), "affine": [list(row) for row in card.affine]}
 
 
 def _save_anat(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
