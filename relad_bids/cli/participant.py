@@ -22,6 +22,7 @@ from relad_bids.bids.inputs import Dataset, find_scans
 from relad_bids.bids.labels import find_labels
 from relad_bids.bids.measured import Wanted, find_measured
 from relad_bids.bids.outputs import product_path
+from relad_bids.cli.missing import list_missing
 from relad_bids.cli.outcome import Outcome, crash_files, not_reached, read_crashes
 from relad_bids.cli.settings import config_of, for_checkpoint
 from relad_bids.config import Config
@@ -63,11 +64,11 @@ def run_participant(args: Namespace) -> int:
         sessions=config.sessions,
         filters=config.filters,
     )
-    require_writable(config.output_dir)
-    require_writable(config.work_dir)
+    for folder in () if args.list_missing else (config.output_dir, config.work_dir):
+        require_writable(folder)
     card = verify_checkpoint(config.model_dir)
     config = for_checkpoint(config, card)
-    if config.synthesise:
+    if config.synthesise and not args.list_missing:
         config = replace(config, device=resolve_device(config.device))
     measured, unread = _measured(dataset, config)
     plan = plan_units(
@@ -81,6 +82,8 @@ def run_participant(args: Namespace) -> int:
         require_pet=config.real_pet == "require",
     )
     plan = _labelled(plan, card, config)
+    if args.list_missing:
+        return list_missing(plan, card, config, by=args.list_missing)
     _tell(plan, card, config)
     run_id = uuid.uuid4().hex[:12]
     write_root_files(config.output_dir)
