@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from relad_bids.bids.inputs import Dataset, find_scans
 from relad_bids.bids.labels import find_labels
 from relad_bids.bids.measured import Wanted, find_measured
 from relad_bids.bids.outputs import product_path
+from relad_bids.cli.fitting import fitting, need_of
 from relad_bids.cli.missing import list_missing
 from relad_bids.cli.outcome import Outcome, crash_files, not_reached, read_crashes
 from relad_bids.cli.settings import config_of, for_checkpoint
@@ -84,12 +86,17 @@ def run_participant(args: Namespace) -> int:
     plan = _labelled(plan, card, config)
     if args.list_missing:
         return list_missing(plan, card, config, by=args.list_missing)
+    needs = {unit.label: need_of(unit, card, config) for unit in plan.units}
+    plan = fitting(plan, needs, config)
     _tell(plan, card, config)
     run_id = uuid.uuid4().hex[:12]
     write_root_files(config.output_dir)
     for label in sorted({a.entities["atlas"] for unit in plan.units for a in unit.atlases}):
         write_atlas_description(config.output_dir, label)
-    crashes = _compute(plan, card, config, run_id=run_id, graph=args.write_graph)
+    factors = {unit.graph_name: needs[unit.label].factor for unit in plan.units}
+    crashes = _compute(
+        plan, card, config, factors=factors, run_id=run_id, graph=args.write_graph
+    )
     done = tuple(unit for unit in plan.units if unit.label not in crashes)
     outcome = Outcome(done, (*plan.left, *crashes.values()))
     for left in outcome.left:
@@ -174,13 +181,20 @@ def _clean(plan: Plan, config: Config) -> None:
 
 
 def _compute(
-    plan: Plan, card: Card, config: Config, *, run_id: str, graph: bool
+    plan: Plan,
+    card: Card,
+    config: Config,
+    *,
+    factors: Mapping[str, float],
+    run_id: str,
+    graph: bool,
 ) -> dict[str, Left]:
     """Run the graph; return the sessions that failed."""
     if not plan.units:
         return {}
     from relad_workflows.base import init_relad_wf
     from relad_workflows.execute import execute
+    from relad_workflows.memory import scale_memory
 
     logs = {unit.label: _log_dir(config, unit.subject, run_id) for unit in plan.units}
     for folder in logs.values():
@@ -190,6 +204,7 @@ def _compute(
     workflow = init_relad_wf(
         plan.units, card=card, config=replace(config, work_dir=_run_dir(config))
     )
+    scale_memory(workflow, factors)
     if graph:
         workflow.write_graph(graph2use="colored", format="svg")
     started_ns = time.time_ns()

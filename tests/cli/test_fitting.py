@@ -1,0 +1,109 @@
+import gzip
+
+import nibabel as nb
+import numpy as np
+import pytest
+from toys import tiny_card, tiny_config, tiny_measured, tiny_unit
+
+from relad_bids.cli.fitting import fitting, need_of
+from relad_bids.interfaces.network import network_mem_gb
+from relad_bids.plan import Plan
+from relad_workflows.base import init_relad_wf
+from relad_workflows.memory import scale_memory
+
+
+def write(path, shape):
+    """A header alone: nothing reads the voxels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = nb.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_data_dtype(np.int16)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4)))
+
+
+@pytest.fixture
+def session(tmp_path):
+    """A unit with T1w, FLAIR and PET of given shapes, and the settings."""
+
+    def _session(t1w=(90, 90, 90), flair=(90, 90, 30), pet=(60, 60, 40, 6), **changes):
+        config = tiny_config(tmp_path, **changes)
+        scan = tiny_measured(config)
+        unit = tiny_unit(config, measured=[scan])
+        for path, shape in ((unit.t1w, t1w), (unit.flair, flair), (scan.path, pet)):
+            write(path, shape)
+        return unit, config
+
+    return _session
+
+
+@pytest.mark.parametrize("large", ["t1w", "flair", "pet"])
+def test_the_largest_image_decides(session, large):
+    unit, config = session(**{large: (512, 512, 400)})
+    need = need_of(unit, tiny_card(), config)
+    assert need.factor > 10
+    assert f"_{'T1w' if large == 't1w' else large.upper() if large == 'flair' else 'pet'}." in need.why
+    assert "512 x 512 x 400 voxels" in need.why
+
+
+def test_frames_are_not_held_together(session):
+    unit, config = session(pet=(90, 90, 90, 1000))
+    assert need_of(unit, tiny_card(), config).factor == 1
+
+
+def test_a_large_network_counts(session):
+    unit, config = session(omp_nthreads=2)
+    need = need_of(unit, tiny_card(shape=(300, 300, 300)), config)
+    assert need.gb == network_mem_gb((300, 300, 300), at_once=2)
+    assert "2 images of 300 x 300 x 300" in need.why
+    measured = need_of(tiny_unit(config, tracers=()), tiny_card(shape=(300, 300, 300)), config)
+    assert measured.gb == 2
+
+
+@pytest.mark.parametrize(("mem_mb", "fits"), [(2048, True), (2047, False)])
+def test_both_sides_of_the_limit(session, mem_mb, fits):
+    unit, config = session(mem_mb=mem_mb)
+    plan = fitting(Plan((unit,), ()), {unit.label: need_of(unit, tiny_card(), config)}, config)
+    assert bool(plan.units) is fits
+    assert bool(plan.left) is not fits
+
+
+def test_who_does_not_fit_is_told_what_to_ask_for_and_others_go_on(session):
+    unit, config = session(t1w=(512, 512, 512), mem_mb=8000)
+    other = tiny_unit(config, "02")
+    needs = {unit.label: need_of(unit, tiny_card(), config)}
+    for path, source in ((other.t1w, (90, 90, 90)), (other.flair, (90, 90, 90))):
+        write(path, source)
+    needs[other.label] = need_of(other, tiny_card(), config)
+    plan = fitting(Plan((unit, other), ()), needs, config)
+    assert plan.units == (other,)
+    (left,) = plan.left
+    assert (left.label, left.flag, left.exit_code) == ("sub-01_ses-a", "memory_short", 75)
+    assert "512 x 512 x 512 voxels), given are 7.8 GB" in left.reason
+    assert "--mem 25G" in left.reason
+
+
+def mem_gb(workflow, unit):
+    session = workflow.get_node(unit.graph_name)
+    return {name: session.get_node(name).mem_gb for name in session.list_node_names()}
+
+
+def test_no_step_is_said_to_take_more_than_the_session(session):
+    """What is held against the memory there is, is what the scheduler of the steps plans with."""
+    unit, config = session(t1w=(512, 512, 200))
+    need = need_of(unit, tiny_card(), config)
+    workflow = init_relad_wf([unit], card=tiny_card(), config=config)
+    before = mem_gb(workflow, unit)
+    scale_memory(workflow, {unit.graph_name: need.factor})
+    after = mem_gb(workflow, unit)
+    assert max(after.values()) == pytest.approx(need.gb)
+    for name, gb in after.items():
+        factor = 1 if name == "synthesise" else need.factor
+        assert gb == pytest.approx(before[name] * factor), name
+
+
+@pytest.mark.parametrize("pvc", ["none", "gtm", "rbv"])
+def test_a_corrected_session_is_covered_too(session, pvc):
+    unit, config = session(pvc=pvc, pvc_fwhm=None if pvc == "none" else 6.0)
+    workflow = init_relad_wf([unit], card=tiny_card(), config=config)
+    assert max(mem_gb(workflow, unit).values()) <= need_of(unit, tiny_card(), config).gb
