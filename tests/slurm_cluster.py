@@ -20,7 +20,8 @@ def lacking() -> str:
     search = f"{os.environ.get('PATH', '')}:/usr/sbin"
     absent = [name for name in PROGRAMS if shutil.which(name, path=search) is None]
     if absent:
-        return f"{', '.join(absent)} not installed (apt-get install munge slurmctld slurmd slurm-client)"
+        packages = "munge slurmctld slurmd slurm-client"
+        return f"{', '.join(absent)} not installed (apt-get install {packages})"
     return "" if os.geteuid() == 0 else "slurmd needs root"
 
 
@@ -41,9 +42,11 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     conf.write_text(_configuration(folder, host, ports))
     environ = {**os.environ, "SLURM_CONF": str(conf), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     with ExitStack() as stack:
-        munged = ["munged", "--foreground", "--force", f"--key-file={key}"]
-        for what in ("socket", "pid-file", "seed-file", "log-file"):
-            munged.append(f"--{what}={folder / 'munge' / what}")
+        files = [
+            f"--{what}={folder / 'munge' / what}"
+            for what in ("socket", "pid-file", "seed-file", "log-file")
+        ]
+        munged = ["munged", "--foreground", "--force", f"--key-file={key}", *files]
         for command in (munged, ["slurmctld", "-D"], ["slurmd", "-D"]):
             stack.enter_context(_daemon(command, environ, folder / f"{command[0]}.log"))
             time.sleep(1)

@@ -96,7 +96,9 @@ def test_without_the_bound_the_same_work_takes_more(work):
 
 def test_the_network_takes_as_many_threads_as_omp_nthreads():
     """Two tracers at once, one thread each: torch adds none of its own."""
-    body = BOUND + """
+    body = (
+        BOUND
+        + """
 from concurrent.futures import ThreadPoolExecutor
 from relad_bids.interfaces.network import _one_thread
 import torch
@@ -107,6 +109,7 @@ def work(_):
 with ThreadPoolExecutor(2, initializer=_one_thread) as pool:
     list(pool.map(work, range(2)))
 """
+    )
     busy, _ = working_threads(body)
     # The two of the pool, and the main thread, which spends its time on imports.
     assert busy in (2, 3)

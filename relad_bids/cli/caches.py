@@ -67,7 +67,7 @@ def _ours(folder: Path) -> bool:
 
 def _filled(told: str | None) -> bool:
     try:
-        return bool(told) and any(Path(told).iterdir())
+        return any(Path(told).iterdir()) if told else False
     except OSError:
         return False
 

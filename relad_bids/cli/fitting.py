@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relad_bids.bids.headers import read_header
 from relad_bids.config import Config
-from relad_bids.core.memory import memory_factor
+from relad_bids.core.memory import least_gb, memory_factor
 from relad_bids.errors import MemoryShortError
 from relad_bids.interfaces.network import network_mem_gb
 from relad_bids.model.card import Card
@@ -18,9 +18,10 @@ from relad_bids.plan import Left, Plan, Unit
 
 @dataclass(frozen=True)
 class Need:
-    """What the hungriest step of a session takes."""
+    """What a session takes."""
 
     gb: float
+    """Below which it cannot end; steps are planned with more."""
     factor: float
     """By how much its images exceed a head of 1 mm: see :mod:`relad_bids.core.memory`."""
     why: str
@@ -29,13 +30,16 @@ class Need:
 
 def need_of(unit: Unit, card: Card, config: Config) -> Need:
     """Estimate from headers alone, in a millisecond an image."""
-    from relad_workflows.prepare import REGISTRATION_MEM_GB
+    from relad_workflows.quantify import CORRECT_MEM_GB
 
     sizes = {path: _shape(path) for path in _images(unit)}
     largest = max(sizes, key=lambda path: math.prod(sizes[path]))
-    factor = memory_factor(math.prod(sizes[largest]))
+    n_voxels = math.prod(sizes[largest])
+    factor, gb = memory_factor(n_voxels), least_gb(n_voxels)
+    if config.pvc != "none":
+        gb = max(gb, factor * CORRECT_MEM_GB)
     shape = " x ".join(map(str, sizes[largest]))
-    need = Need(factor * REGISTRATION_MEM_GB, factor, f"{largest} has {shape} voxels")
+    need = Need(gb, factor, f"{largest} has {shape} voxels")
     if not unit.tracers:
         return need
     at_once = min(config.omp_nthreads, len(unit.tracers))

@@ -94,9 +94,7 @@ def run_participant(args: Namespace) -> int:
     for label in sorted({a.entities["atlas"] for unit in plan.units for a in unit.atlases}):
         write_atlas_description(config.output_dir, label)
     factors = {unit.graph_name: needs[unit.label].factor for unit in plan.units}
-    crashes = _compute(
-        plan, card, config, factors=factors, run_id=run_id, graph=args.write_graph
-    )
+    crashes = _compute(plan, card, config, factors=factors, run_id=run_id, graph=args.write_graph)
     done = tuple(unit for unit in plan.units if unit.label not in crashes)
     outcome = Outcome(done, (*plan.left, *crashes.values()))
     for left in outcome.left:

@@ -12,7 +12,6 @@ from relad_bids.cli.caches import private_caches
 from relad_bids.cli.parser import parse
 from relad_bids.errors import ReladError
 
-
 THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",

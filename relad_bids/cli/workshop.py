@@ -31,7 +31,9 @@ def build_parser() -> ArgumentParser:
     _train(commands.add_parser("train", help="train a checkpoint by a recipe"))
     _evaluate(commands.add_parser("evaluate", help="hold checkpoints against PET and floors"))
     _models(commands.add_parser("models", help="look at model kinds and checkpoints"))
-    assets = commands.add_parser("assets", help="hold weights, templates and tables to their hashes")
+    assets = commands.add_parser(
+        "assets", help="hold weights, templates and tables to their hashes"
+    )
     assets.set_defaults(command=_run_assets)
     return parser
 
@@ -220,7 +222,9 @@ def _run_assets(args: Namespace) -> int:
         print(f"{asset.digest}  {asset.name}")
     card = verify_checkpoint(BUNDLED)
     print(f"{card.sha256}  checkpoint {card.label}")
-    print(f"{len(own)} files of relad-bids itself" if own else "relad-bids itself: no wheel to ask")
+    print(
+        f"{len(own)} files of relad-bids itself" if own else "relad-bids itself: no wheel to ask"
+    )
     return 0
 
 

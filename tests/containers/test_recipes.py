@@ -104,13 +104,18 @@ def test_both_run_the_same_two_steps():
 
 def test_both_copy_the_same_and_the_context_holds_it():
     """What the build reads is what .dockerignore lets through."""
-    copied = {w.rstrip("/") for rest in of("COPY") if "--from" not in rest for w in rest.split()[:-1]}
+    copied = {
+        w.rstrip("/") for rest in of("COPY") if "--from" not in rest for w in rest.split()[:-1]
+    }
     pairs = [line.split() for line in sections(0)["files"].strip().splitlines()]
     assert {source for source, _ in pairs} == copied
     assert all(target == f"/src/{source}" for source, target in pairs)
     ignore = (ROOT / ".dockerignore").read_text().split()
     assert {line[1:] for line in ignore if line[0] == "!"} == copied
-    assert of("COPY")[-1].split() == ["--from=environment", *sections(1)["files from environment"].split()]
+    assert of("COPY")[-1].split() == [
+        "--from=environment",
+        *sections(1)["files from environment"].split(),
+    ]
 
 
 def test_the_image_runs_as_nobody_special():

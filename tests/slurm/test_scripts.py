@@ -117,7 +117,7 @@ def test_while_jobs_wait_nothing_is_submitted_twice(site):
 
 
 def test_an_error_of_the_program_stops_before_anything_is_submitted(site):
-    folder, environ = site
+    folder, _ = site
     (folder / "bin" / "app").write_text("#!/bin/sh\necho 'relad-bids: not BIDS' >&2\nexit 16\n")
     done = submit(site)
     assert done.returncode == 1

@@ -59,7 +59,7 @@ def _settings(config: Config, crash_dir: Path) -> dict[str, str]:
 
 
 def _plugin(config: Config) -> tuple[str, dict[str, object]]:
-    limits = {
+    limits: dict[str, object] = {
         "n_procs": config.nprocs,
         "memory_gb": config.mem_mb / 1024,
         "raise_insufficient": False,
