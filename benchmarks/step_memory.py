@@ -3,7 +3,7 @@
     python benchmarks/step_memory.py BIDS        (a phantom dataset with sub-001, any voxel size)
 
 The T1w of the first participant is stretched to grids of several sizes; each step runs in a
-process of its own, whose ru_maxrss is printed. The line through it is in relad_bids/core/memory.py.
+process of its own, whose ru_maxrss is printed. The line through it: relad_bids/core/memory.py.
 """
 
 from __future__ import annotations

@@ -75,12 +75,15 @@ def engine(work: Path) -> list[str]:
     return ["podman", "--root", str(work / "storage"), "--runroot", str(work / "run")]
 
 
-def run(work: Path, *words: object, entry: str | None = None, volumes: tuple[str, ...] = ()):
-    """No network, nothing writable but /tmp and what is given, a uid that has no name."""
+def run(
+    work: Path, *words: object, entry: str | None = None, volumes: tuple[str, ...] = (),
+    limits: tuple[str, ...] = (),
+):  # fmt: skip
+    """No network, nothing writable but /tmp and what is given; a uid without a name or a home."""
     command = [
         *engine(work), "run", "--rm", "--runtime", find("runc"), "--ulimit", "nofile=1024:1024",
         "--ulimit", "nproc=4096:4096", "--network", "none", "--read-only", "--tmpfs", "/tmp",
-        "--user", f"{UID}:{UID}", *(part for v in volumes for part in ("--volume", v)),
+        "--user", f"{UID}:{UID}", "--env", "HOME=/nowhere", *limits, *(part for v in volumes for part in ("--volume", v)),
         *(["--entrypoint", entry] if entry else []), IMAGE, *map(str, words),
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -92,11 +95,40 @@ def test_the_entry_point_is_the_program(image):
 
 def test_inside_nobody_special_has_no_home_no_network_and_no_place_to_write(image):
     """What makes the run below a hard one is really so."""
-    script = "id -u; echo HOME=$HOME; touch /opt/x /root/x ~/x; ls /sys/class/net; "
+    script = "id -u; touch /opt/x /root/x ~/x; ls /sys/class/net; "
     script += "python -c 'import getpass; print(getpass.getuser())'"
     done = run(image, "-c", script, entry="sh")
-    assert done.stdout.split() == [str(UID), "HOME=/", "lo", "relad"]
-    assert done.stderr.count("Read-only file system") + done.stderr.count("denied") == 3
+    assert done.stdout.split() == [str(UID), "lo", "relad"]
+    assert len(done.stderr.splitlines()) == 3
+    assert all("cannot touch" in line for line in done.stderr.splitlines())
+
+
+def test_the_image_fixes_no_home(image):
+    inspect = [*engine(image), "image", "inspect", IMAGE, "--format", "{{.Config.Env}}"]
+    said = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout
+    assert "MPLCONFIGDIR=" in said
+    assert "HOME=/" not in said.replace("_HOME=/", "=/")
+
+
+def test_limits_of_the_container_are_seen(image):
+    code = "from relad_bids.resources import available; print(available())"
+    done = run(image, "-c", code, entry="python", limits=("--cpus", "1", "--memory", "3g"))
+    assert "cpus=1, cpus_source='cgroup v" in done.stdout
+    assert "memory_mb=3072, memory_source='cgroup v" in done.stdout
+
+
+def test_too_little_memory_is_said_before_anything_starts(image, dataset, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    os.chown(out, UID, UID)
+    done = run(
+        image, "/data", "/out", "participant", "-w", "/tmp/work", *FLAGS,
+        volumes=(f"{dataset}:/data:ro", f"{out}:/out"), limits=("--memory", "1200m"),
+    )  # fmt: skip
+    assert done.returncode == 75, done.stderr
+    assert "sub-001: needs about 1.3 GB of memory" in done.stderr
+    assert "given are 1.2 GB. Nothing of it was started" in done.stderr
+    assert not list(out.glob("sub-001/anat"))
 
 
 def test_assets_are_those_of_the_manifest(image):
