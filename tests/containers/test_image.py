@@ -83,7 +83,8 @@ def run(
     command = [
         *engine(work), "run", "--rm", "--runtime", find("runc"), "--ulimit", "nofile=1024:1024",
         "--ulimit", "nproc=4096:4096", "--network", "none", "--read-only", "--tmpfs", "/tmp",
-        "--user", f"{UID}:{UID}", "--env", "HOME=/nowhere", *limits, *(part for v in volumes for part in ("--volume", v)),
+        "--user", f"{UID}:{UID}", "--env", "HOME=/nowhere", *limits,
+        *(part for volume in volumes for part in ("--volume", volume)),
         *(["--entrypoint", entry] if entry else []), IMAGE, *map(str, words),
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, check=False)
