@@ -14,6 +14,8 @@ relad_app() {  # relad_app BIDS OUT WORK: puts the words of the call into the ar
 }
 
 relad_limits() {  # what Slurm gave this job; --cleanenv keeps its variables from the container
-  limits=(--nprocs "${SLURM_CPUS_PER_TASK:-1}")
-  if [ "${SLURM_MEM_PER_NODE:-0}" -gt 0 ]; then limits+=(--mem "$SLURM_MEM_PER_NODE"); fi
+  local cpus=${SLURM_CPUS_PER_TASK:-1}
+  local mb=${SLURM_MEM_PER_NODE:-$((${SLURM_MEM_PER_CPU:-0} * cpus))}
+  limits=(--nprocs "$cpus")
+  if [ "$mb" -gt 0 ]; then limits+=(--mem "$mb"); fi  # 0: all the memory of the node
 }

@@ -150,6 +150,20 @@ def test_a_task_takes_its_own_line_and_what_slurm_gave_it(site):
     assert task(site, 1, offset=1)[-1] == "sub-02"
 
 
+@pytest.mark.parametrize(
+    ("granted", "mem"),
+    [
+        ({"SLURM_MEM_PER_CPU": "2000"}, ["--mem", "6000"]),
+        ({"SLURM_MEM_PER_NODE": "0"}, []),
+        ({}, []),
+    ],
+)
+def test_memory_by_cpu_or_without_a_limit(site, granted, mem):
+    (site[0] / "list").write_text("sub-01\n")
+    words = task(site, 1, **granted)
+    assert words[5 : 7 + len(mem)] == ["--nprocs", "3", *mem]
+
+
 def test_a_task_of_a_session(site):
     (site[0] / "list").write_text("sub-01\tses-a\nsub-01\tses-b\n")
     assert task(site, 2)[-4:] == ["--participant-label", "sub-01", "--session-label", "ses-b"]
