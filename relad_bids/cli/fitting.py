@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +22,6 @@ class Need:
 
     gb: float
     """Below which it cannot end; steps are planned with more."""
-    factor: float
-    """By how much its images exceed a head of 1 mm: see :mod:`relad_bids.core.memory`."""
     why: str
     """In words: the image, or the network."""
 
@@ -32,31 +30,36 @@ def need_of(unit: Unit, card: Card, config: Config) -> Need:
     """Estimate from headers alone, in a millisecond an image."""
     from relad_workflows.quantify import CORRECT_MEM_GB
 
-    sizes = {path: _shape(path) for path in _images(unit)}
-    largest = max(sizes, key=lambda path: math.prod(sizes[path]))
-    n_voxels = math.prod(sizes[largest])
-    factor, gb = memory_factor(n_voxels), least_gb(n_voxels)
+    path, shape = _largest(unit)
+    n_voxels = math.prod(shape)
+    gb = least_gb(n_voxels)
     if config.pvc != "none":
-        gb = max(gb, factor * CORRECT_MEM_GB)
-    shape = " x ".join(map(str, sizes[largest]))
-    need = Need(gb, factor, f"{largest} has {shape} voxels")
+        gb = max(gb, memory_factor(n_voxels) * CORRECT_MEM_GB)
+    need = Need(gb, f"{path} has {_by(shape)} voxels")
     if not unit.tracers:
         return need
     at_once = min(config.omp_nthreads, len(unit.tracers))
     network_gb = network_mem_gb(card.shape, at_once=at_once)
     if network_gb <= need.gb:
         return need
-    grid = " x ".join(map(str, card.shape))
-    return Need(network_gb, factor, f"{card.name} makes {at_once} images of {grid} voxels at once")
+    return Need(
+        network_gb, f"{card.name} makes {at_once} images of {_by(card.shape)} voxels at once"
+    )
 
 
-def fitting(plan: Plan, needs: Mapping[str, Need], config: Config) -> Plan:
-    """Leave out the sessions that cannot fit, whatever else runs; needs are by label."""
+def fitting(plan: Plan, card: Card, config: Config) -> Plan:
+    """Leave out the sessions that cannot fit into ``config.mem_mb``, whatever else runs."""
     given_gb = config.mem_mb / 1024
+    needs = {unit.label: need_of(unit, card, config) for unit in plan.units}
     units = tuple(unit for unit in plan.units if needs[unit.label].gb <= given_gb)
     large = [unit for unit in plan.units if needs[unit.label].gb > given_gb]
     left = tuple(_too_large(unit, needs[unit.label], given_gb) for unit in large)
     return replace(plan, units=units, left=(*plan.left, *left))
+
+
+def memory_factors(units: Sequence[Unit]) -> dict[str, float]:
+    """By how much the images of each session exceed a head of 1 mm, by the name of its graph."""
+    return {unit.graph_name: memory_factor(math.prod(_largest(unit)[1])) for unit in units}
 
 
 def _too_large(unit: Unit, need: Need, given_gb: float) -> Left:
@@ -70,11 +73,16 @@ def _too_large(unit: Unit, need: Need, given_gb: float) -> Left:
     return Left(unit.label, unit.subject, unit.session, "memory_short", reason, code)
 
 
-def _images(unit: Unit) -> list[Path]:
+def _largest(unit: Unit) -> tuple[Path, tuple[int, ...]]:
+    """The image with most voxels, of one volume: frames are read one by one."""
     scans = (unit.t1w, unit.flair, *(pet.path for pet in unit.measured))
-    return [path for path in scans if path]
+    shapes = {path: _shape(path) for path in scans if path}
+    return max(shapes.items(), key=lambda found: math.prod(found[1]))
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    """Of one volume: frames are read one by one."""
     return tuple(map(int, read_header(path).get_data_shape()[:3]))
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

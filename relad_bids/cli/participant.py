@@ -9,7 +9,6 @@ import sys
 import time
 import uuid
 from argparse import Namespace
-from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +22,7 @@ from relad_bids.bids.inputs import Dataset, find_scans
 from relad_bids.bids.labels import find_labels
 from relad_bids.bids.measured import Wanted, find_measured
 from relad_bids.bids.outputs import product_path
-from relad_bids.cli.fitting import fitting, need_of
+from relad_bids.cli.fitting import fitting, memory_factors
 from relad_bids.cli.missing import list_missing
 from relad_bids.cli.outcome import Outcome, crash_files, not_reached, read_crashes
 from relad_bids.cli.settings import config_of, for_checkpoint
@@ -86,15 +85,13 @@ def run_participant(args: Namespace) -> int:
     plan = _labelled(plan, card, config)
     if args.list_missing:
         return list_missing(plan, card, config, by=args.list_missing)
-    needs = {unit.label: need_of(unit, card, config) for unit in plan.units}
-    plan = fitting(plan, needs, config)
+    plan = fitting(plan, card, config)
     _tell(plan, card, config)
     run_id = uuid.uuid4().hex[:12]
     write_root_files(config.output_dir)
     for label in sorted({a.entities["atlas"] for unit in plan.units for a in unit.atlases}):
         write_atlas_description(config.output_dir, label)
-    factors = {unit.graph_name: needs[unit.label].factor for unit in plan.units}
-    crashes = _compute(plan, card, config, factors=factors, run_id=run_id, graph=args.write_graph)
+    crashes = _compute(plan, card, config, run_id=run_id, graph=args.write_graph)
     done = tuple(unit for unit in plan.units if unit.label not in crashes)
     outcome = Outcome(done, (*plan.left, *crashes.values()))
     for left in outcome.left:
@@ -179,13 +176,7 @@ def _clean(plan: Plan, config: Config) -> None:
 
 
 def _compute(
-    plan: Plan,
-    card: Card,
-    config: Config,
-    *,
-    factors: Mapping[str, float],
-    run_id: str,
-    graph: bool,
+    plan: Plan, card: Card, config: Config, *, run_id: str, graph: bool
 ) -> dict[str, Left]:
     """Run the graph; return the sessions that failed."""
     if not plan.units:
@@ -202,7 +193,7 @@ def _compute(
     workflow = init_relad_wf(
         plan.units, card=card, config=replace(config, work_dir=_run_dir(config))
     )
-    scale_memory(workflow, factors)
+    scale_memory(workflow, memory_factors(plan.units))
     if graph:
         workflow.write_graph(graph2use="colored", format="svg")
     started_ns = time.time_ns()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from toys import tiny_card, tiny_config, tiny_measured, tiny_unit
 
-from relad_bids.cli.fitting import fitting, need_of
+from relad_bids.cli.fitting import fitting, memory_factors, need_of
 from relad_bids.core.memory import least_gb
 from relad_bids.interfaces.network import network_mem_gb
 from relad_bids.plan import Plan
@@ -43,14 +43,14 @@ def session(tmp_path):
 def test_the_largest_image_decides(session, large):
     unit, config = session(**{large: (512, 512, 400)})
     need = need_of(unit, tiny_card(), config)
-    assert need.factor > 5
+    assert memory_factors([unit])[unit.graph_name] > 5
     assert {"t1w": "_T1w.", "flair": "_FLAIR.", "pet": "_pet."}[large] in need.why
     assert "512 x 512 x 400 voxels" in need.why
 
 
 def test_frames_are_not_held_together(session):
-    unit, config = session(pet=(90, 90, 90, 1000))
-    assert need_of(unit, tiny_card(), config).factor == 1
+    unit, _ = session(pet=(90, 90, 90, 1000))
+    assert memory_factors([unit]) == {unit.graph_name: 1}
 
 
 def test_a_large_network_counts(session):
@@ -66,7 +66,7 @@ def test_a_large_network_counts(session):
 def test_both_sides_of_the_limit(session, mem_mb, fits):
     """1.3 GB and 77 bytes for each of 90^3 voxels are 1384.7 MB (the network takes 1.006 GB)."""
     unit, config = session(mem_mb=mem_mb)
-    plan = fitting(Plan((unit,), ()), {unit.label: need_of(unit, tiny_card(), config)}, config)
+    plan = fitting(Plan((unit,), ()), tiny_card(), config)
     assert bool(plan.units) is fits
     assert bool(plan.left) is not fits
 
@@ -74,11 +74,9 @@ def test_both_sides_of_the_limit(session, mem_mb, fits):
 def test_who_does_not_fit_is_told_what_to_ask_for_and_others_go_on(session):
     unit, config = session(t1w=(512, 512, 512), mem_mb=8000)
     other = tiny_unit(config, "02")
-    needs = {unit.label: need_of(unit, tiny_card(), config)}
     for path, source in ((other.t1w, (90, 90, 90)), (other.flair, (90, 90, 90))):
         write(path, source)
-    needs[other.label] = need_of(other, tiny_card(), config)
-    plan = fitting(Plan((unit, other), ()), needs, config)
+    plan = fitting(Plan((unit, other), ()), tiny_card(), config)
     assert plan.units == (other,)
     (left,) = plan.left
     assert (left.label, left.flag, left.exit_code) == ("sub-01_ses-a", "memory_short", 75)
@@ -97,11 +95,11 @@ def test_steps_are_planned_with_what_their_images_take(session):
     need = need_of(unit, tiny_card(), config)
     workflow = init_relad_wf([unit], card=tiny_card(), config=config)
     before = mem_gb(workflow, unit)
-    scale_memory(workflow, {unit.graph_name: need.factor})
+    scale_memory(workflow, memory_factors([unit]))
     after = mem_gb(workflow, unit)
     assert max(after.values()) >= need.gb
     for name, gb in after.items():
-        factor = 1 if name == "synthesise" else need.factor
+        factor = 1 if name == "synthesise" else memory_factors([unit])[unit.graph_name]
         assert gb == pytest.approx(before[name] * factor), name
 
 
