@@ -43,7 +43,7 @@ def need_of(unit: Unit, card: Card, config: Config) -> Need:
     if network_gb <= need.gb:
         return need
     return Need(
-        network_gb, f"{card.name} makes {at_once} images of {_by(card.shape)} voxels at once"
+        network_gb, f"{card.name} makes images of {_by(card.shape)} voxels, {at_once} at once"
     )
 
 

@@ -57,7 +57,7 @@ def test_a_large_network_counts(session):
     unit, config = session(omp_nthreads=2)
     need = need_of(unit, tiny_card(shape=(300, 300, 300)), config)
     assert need.gb == network_mem_gb((300, 300, 300), at_once=2)
-    assert "2 images of 300 x 300 x 300" in need.why
+    assert "images of 300 x 300 x 300 voxels, 2 at once" in need.why
     measured = need_of(tiny_unit(config, tracers=()), tiny_card(shape=(300, 300, 300)), config)
     assert measured.gb == least_gb(90**3)
 

@@ -127,7 +127,7 @@ def test_too_little_memory_is_said_before_anything_starts(image, dataset, tmp_pa
         volumes=(f"{dataset}:/data:ro", f"{out}:/out"), limits=("--memory", "1200m"),
     )  # fmt: skip
     assert done.returncode == 75, done.stderr
-    assert "sub-001: needs about 1.3 GB of memory" in done.stderr
+    assert "sub-001: needs about 1.5 GB of memory (relad-demo" in done.stderr
     assert "given are 1.2 GB. Nothing of it was started" in done.stderr
     assert not list(out.glob("sub-001/anat"))
 
