@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DEMO   ?= demo
 JOBS   ?= 2
 
-.PHONY: install demo test lint checkpoint clean
+.PHONY: install demo test lint checkpoint clean container-test slurm-test
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13)))' \
@@ -31,9 +31,17 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The fast suite; with RELAD_TEST_DATA set, the tests on real scans run too.
+# The suite without containers and Slurm; with RELAD_TEST_DATA set, the tests on real scans run too.
 test: install
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not container and not slurm" $(PYTEST_ARGS)
+
+# As root, on Debian: apt-get install buildah podman runc mmdebstrap shellcheck
+container-test: install
+	$(BIN)/python -m pytest -s tests/containers
+
+# As root, on Debian: apt-get install munge slurmctld slurmd slurm-client
+slurm-test: install
+	$(BIN)/python -m pytest -s -m slurm tests/slurm tests/workflows/test_plugins.py
 
 # Train the bundled checkpoint again (about an hour on two cores, 8 GB of memory).
 checkpoint: install

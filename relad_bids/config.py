@@ -99,6 +99,8 @@ class Config:
     nprocs: int = 1
     omp_nthreads: int = 1
     mem_mb: int = 4000
+    plugin: tuple[str, Mapping[str, object]] | None = None
+    """Nipype's plugin and its arguments, where the user wants another than by ``nprocs``."""
     sloppy: bool = False
     stop_on_first_crash: bool = False
     clean_workdir: bool = False

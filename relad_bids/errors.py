@@ -72,6 +72,12 @@ class InputError(ReladError):
     exit_code = 66
 
 
+class MemoryShortError(ReladError):
+    """An image is larger than the memory there is."""
+
+    exit_code = 75
+
+
 class OutputError(ReladError):
     """The output folder cannot be written."""
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from relad_bids.errors import UsageError
 
 _MB = 2**20
-_CPU_VARIABLES = ("SLURM_CPUS_PER_TASK", "PBS_NCPUS", "LSB_DJOB_NUMPROC")
+_CPU_VARIABLES = (
+    "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "LSB_DJOB_NUMPROC",
+)  # fmt: skip
 _UNITS = {"K": 1 / 1024, "M": 1.0, "": 1.0, "G": 1024.0, "T": 1024.0**2}
 
 _Limit = tuple[int, str]

@@ -98,7 +98,9 @@ def test_a_share_of_a_cpu_is_rounded_down_but_not_to_nothing(look, quota, cpus):
     assert look(files).cpus == cpus
 
 
-@pytest.mark.parametrize("name", ["SLURM_CPUS_PER_TASK", "PBS_NCPUS", "LSB_DJOB_NUMPROC"])
+@pytest.mark.parametrize(
+    "name", ["SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "LSB_DJOB_NUMPROC"]
+)
 def test_schedulers_grant_cpus(look, name):
     assert look(environ={name: "3"}).cpus_source == name
     assert look(environ={name: "3"}).cpus == 3

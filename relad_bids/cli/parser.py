@@ -32,7 +32,7 @@ def build_parser() -> ArgumentParser:
         epilog=(
             "exit codes: 0 ok, 1 failure, 16 not BIDS, 17 unsupported level, 18 filters select\n"
             "nothing, 19 conflicting arguments, 64 usage, 65 unusable data, 66 missing input,\n"
-            "73 output folder not writable"
+            "73 output folder not writable, 75 try again with more (memory, or later)"
         ),
         allow_abbrev=False,
     )
@@ -242,6 +242,17 @@ def _running(group: _ArgumentGroup) -> None:
         "--clean-workdir", action="store_true", help="remove this run's folders when all went well"
     )
     group.add_argument("--stop-on-first-crash", action="store_true")
+    group.add_argument(
+        "--list-missing", nargs="?", const="participant", choices=["participant", "session"],
+        metavar="participant|session",
+        help="compute nothing: print whom this call would still have to do, one a line, for an "
+        "array of jobs (singularity/slurm); why is told on stderr",
+    )  # fmt: skip
+    group.add_argument(
+        "--nipype-plugin-file", "--use-plugin", type=Path, metavar="FILE",
+        help="JSON or YAML with Nipype's plugin and plugin_args, such as SLURM; default: one "
+        "process at a time, or MultiProc",
+    )  # fmt: skip
     group.add_argument("--sloppy", action="store_true", help="coarse registration; for tests only")
     group.add_argument(
         "--write-graph",

@@ -25,6 +25,8 @@ from relad_bids.bids.measured import Wanted, find_measured
 from relad_bids.bids.outputs import product_path
 from relad_bids.bids.reuse import find_reused
 from relad_bids.bids.runs import measure_run
+from relad_bids.cli.fitting import fitting, memory_factors
+from relad_bids.cli.missing import list_missing
 from relad_bids.cli.outcome import Outcome, crash_files, not_reached, read_crashes
 from relad_bids.cli.settings import config_of, for_checkpoint
 from relad_bids.config import Config
@@ -68,11 +70,11 @@ def run_participant(args: Namespace) -> int:
         sessions=config.sessions,
         filters=config.filters,
     )
-    require_writable(config.output_dir)
-    require_writable(config.work_dir)
+    for folder in () if args.list_missing else (config.output_dir, config.work_dir):
+        require_writable(folder)
     card = verify_checkpoint(config.model_dir)
     config = for_checkpoint(config, card)
-    if config.synthesise:
+    if config.synthesise and not args.list_missing:
         config = replace(config, device=resolve_device(config.device))
     measured, unread = _measured(dataset, config)
     plan = plan_units(
@@ -88,6 +90,9 @@ def run_participant(args: Namespace) -> int:
         measure_run=measure_run,
     )
     plan = _labelled(_prepared(plan, card, config), card, config)
+    if args.list_missing:
+        return list_missing(plan, card, config, by=args.list_missing)
+    plan = fitting(plan, card, config)
     _tell(plan, card, config)
     run_id = uuid.uuid4().hex[:12]
     write_root_files(config.output_dir)
@@ -198,6 +203,7 @@ def _compute(
         return {}
     from relad_workflows.base import init_relad_wf
     from relad_workflows.execute import execute
+    from relad_workflows.memory import scale_memory
 
     logs = {unit.label: _log_dir(config, unit.subject, run_id) for unit in plan.units}
     for folder in logs.values():
@@ -207,6 +213,7 @@ def _compute(
     workflow = init_relad_wf(
         plan.units, card=card, config=replace(config, work_dir=_run_dir(config))
     )
+    scale_memory(workflow, memory_factors(plan.units))
     if graph:
         workflow.write_graph(graph2use="colored", format="svg")
     started_ns = time.time_ns()

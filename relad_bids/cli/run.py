@@ -8,8 +8,15 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 
+from relad_bids.cli.caches import private_caches
 from relad_bids.cli.parser import parse
 from relad_bids.errors import ReladError
+
+THREADS = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)  # fmt: skip
+"""What OpenMP, MKL, OpenBLAS, numexpr and ITK take the number of their threads from."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,10 +43,15 @@ def run_command(program: str, command: Callable[[Namespace], int], args: Namespa
 
 
 def quiet_environment() -> None:
-    """Set what the libraries read when they are imported: no telemetry, no oversubscription."""
+    """Set what the libraries read when they are imported.
+
+    No telemetry; caches where this user may write; one thread for each library, whatever the
+    shell says, because CPUs are shared out by steps (``--nprocs``, ``--omp-nthreads``).
+    """
     os.environ["NO_ET"] = "1"  # Nipype's version call
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    for name in THREADS:
+        os.environ[name] = "1"
+    private_caches()
 
 
 def _participant(args: Namespace) -> int:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from relad_bids.bids.selection import read_filters, read_labels
+from relad_bids.cli.plugin import read_plugin
 from relad_bids.config import Config
 from relad_bids.data.template import SPACES
 from relad_bids.errors import CheckpointError, UsageError
@@ -75,6 +76,7 @@ def config_of(args: Namespace) -> Config:
         omp_nthreads=min(args.omp_nthreads or 1, nprocs),
         mem_mb=parse_memory(args.mem) if args.mem else machine.memory_mb,
         sloppy=args.sloppy,
+        plugin=read_plugin(args.nipype_plugin_file) if args.nipype_plugin_file else None,
         stop_on_first_crash=args.stop_on_first_crash,
         clean_workdir=args.clean_workdir,
     ).checked()

@@ -31,6 +31,10 @@ def build_parser() -> ArgumentParser:
     _train(commands.add_parser("train", help="train a checkpoint by a recipe"))
     _evaluate(commands.add_parser("evaluate", help="hold checkpoints against PET and floors"))
     _models(commands.add_parser("models", help="look at model kinds and checkpoints"))
+    assets = commands.add_parser(
+        "assets", help="hold weights, templates and tables to their hashes"
+    )
+    assets.set_defaults(command=_run_assets)
     return parser
 
 
@@ -204,6 +208,23 @@ def _run_import(args: Namespace) -> int:
 
     card = import_published(args.file, args.out, trust=args.trust)
     print(f"{args.out}: {card.label}\n{card.statement}")
+    return 0
+
+
+def _run_assets(args: Namespace) -> int:
+    from relad_bids.assets import own_files, packaged_images, require_assets
+    from relad_bids.cli.settings import BUNDLED
+    from relad_bids.model.checkpoint import verify_checkpoint
+
+    images, own = list(packaged_images()), list(own_files())
+    require_assets([*images, *own])
+    for asset in images:
+        print(f"{asset.digest}  {asset.name}")
+    card = verify_checkpoint(BUNDLED)
+    print(f"{card.sha256}  checkpoint {card.label}")
+    print(
+        f"{len(own)} files of relad-bids itself" if own else "relad-bids itself: no wheel to ask"
+    )
     return 0
 
 

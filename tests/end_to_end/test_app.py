@@ -80,6 +80,17 @@ def test_one_session_is_done_and_the_one_without_flair_is_named(run):
     assert not list((out / "sub-002").rglob("*kinpar*"))
 
 
+def test_nobody_is_missing_once_a_session_is_done_or_left_out(run, dataset, tmp_path):
+    """By the same words as the run; in an empty folder everybody is, and nothing is made there."""
+    _, out, work = run
+    words = ("participant", "-w", work, "--sloppy", "--list-missing")
+    done = relad_bids(dataset, out, *words)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    empty = relad_bids(dataset, tmp_path / "out", *words)
+    assert (empty.returncode, empty.stdout) == (0, "sub-001\nsub-002\n"), empty.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_network_is_needed(run):
     """The run above had none; here only that this was so."""
     if not (before := no_network()):

@@ -12,6 +12,9 @@ from relad_bids.config import Config
 
 LOGGER = logging.getLogger("relad_bids")
 
+LOCAL_PLUGINS = ("MultiProc", "LegacyMultiProc")
+"""Plugins that share out the CPUs and the memory of this machine."""
+
 POLL_S = 0.1
 """Nipype's default of 2 s costs two seconds per chained step."""
 
@@ -56,13 +59,15 @@ def _settings(config: Config, crash_dir: Path) -> dict[str, str]:
 
 
 def _plugin(config: Config) -> tuple[str, dict[str, object]]:
-    if config.nprocs == 1:
-        return "Linear", {}
-    return "MultiProc", {
+    limits: dict[str, object] = {
         "n_procs": config.nprocs,
         "memory_gb": config.mem_mb / 1024,
         "raise_insufficient": False,
     }
+    if config.plugin is not None:
+        name, arguments = config.plugin
+        return name, {**(limits if name in LOCAL_PLUGINS else {}), **arguments}
+    return ("Linear", {}) if config.nprocs == 1 else ("MultiProc", limits)
 
 
 def _quiet_steps() -> None:
