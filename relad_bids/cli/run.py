@@ -9,7 +9,8 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 
 from relad_bids.cli.parser import parse
-from relad_bids.errors import ReladError
+from relad_bids.cli.stopping import stoppable
+from relad_bids.errors import ReladError, Stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +29,11 @@ def run_command(program: str, command: Callable[[Namespace], int], args: Namespa
         stream=sys.stderr,
     )
     try:
-        return command(args)
+        with stoppable():
+            return command(args)
+    except Stopped as stop:
+        print(f"{program}: stopped by {stop}", file=sys.stderr)
+        return stop.exit_code
     except ReladError as error:
         logging.getLogger("relad_bids").debug("details:", exc_info=True)
         print(f"{program}: {error}", *getattr(error, "__notes__", ()), sep="\n  ", file=sys.stderr)

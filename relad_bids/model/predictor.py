@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relad_bids.config import Device
-from relad_bids.errors import CheckpointError, DataError, UsageError
+from relad_bids.errors import CheckpointError, DataError, DeviceMemoryError, UsageError
 from relad_bids.model.base import Model
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import load_checkpoint
 from relad_bids.model.diffusion.sampler import timestep_pairs
 from relad_bids.model.diffusion.schedule import build_schedule
 from relad_bids.model.registry import KINDS
+
+LOGGER = logging.getLogger("relad_bids")
 
 OWN_WALK = frozenset({"ddgan"})
 """Kinds that learned the steps of one walk and take no other number."""
@@ -79,10 +82,43 @@ class Predictor:
             raise DataError(f"the network takes MRI of shape {expected}, got {mri.shape}.")
         x: Tensor = torch.from_numpy(mri)[None].to(self.device)
         index = self.card.tracer(tracer).index
-        answer = self.network.predict(
-            x, index, n_samples=n_samples, steps=steps, generator=generator
-        )
+        before = generator.get_state() if generator else None
+        try:
+            answer = self.network.predict(
+                x, index, n_samples=n_samples, steps=steps, generator=generator
+            )
+        except torch.OutOfMemoryError:
+            LOGGER.warning(
+                "the memory of %s ran out; what is kept for reuse is given back, and the same is "
+                "asked again, with the same chance", self.device,
+            )  # fmt: skip
+            torch.cuda.empty_cache()
+            if generator is not None and before is not None:
+                generator.set_state(before)
+            answer = self._once_more(x, index, n_samples, steps, generator)
         return np.asarray(answer.float().cpu().numpy())
+
+    def _once_more(
+        self,
+        x: Tensor,
+        index: int,
+        n_samples: int,
+        steps: int | None,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Ask for one sample after the other: the least that a network can be asked."""
+        try:
+            parts = [
+                self.network.predict(x, index, n_samples=1, steps=steps, generator=generator)
+                for _ in range(n_samples)
+            ]
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError(
+                f"the memory of {self.device} is too small for one sample of "
+                f"{' x '.join(map(str, self.card.shape))} voxels ({error}). Use --device cpu, "
+                "another GPU, or end what else runs on this one."
+            ) from error
+        return torch.cat(parts)
 
     def draws(
         self,
@@ -165,13 +201,24 @@ def resolve_device(asked: Device) -> Device:
     Raises
     ------
     UsageError
-        ``cuda`` was asked for and none is visible.
+        A GPU was asked for that torch does not see.
     """
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cuda" and not torch.cuda.is_available():
+        return "cuda" if n_gpus else "cpu"
+    number = int(asked.partition(":")[2] or 0)
+    if asked != "cpu" and number >= n_gpus:
         raise UsageError(
-            "--device cuda was asked for and torch sees no GPU. Use --device cpu, or start the "
-            "container with --gpus all (Docker) or --nv (Apptainer)."
+            f"--device {asked} was asked for and torch sees {n_gpus or 'no'} "
+            f"GPU{'' if n_gpus == 1 else 's'}. Use --device cpu, or start the container with "
+            "--gpus all (Docker) or --nv (Apptainer)."
         )
     return asked
+
+
+def device_text(device: str) -> str:
+    """A device in words, for the log: with the name and memory of a GPU."""
+    if not device.startswith("cuda"):
+        return device
+    gpu = torch.cuda.get_device_properties(torch.device(device))
+    return f"{device} ({gpu.name}, {gpu.total_memory / 2**30:.0f} GiB)"
