@@ -17,7 +17,7 @@ def test_defaults_can_be_used(tmp_path):
     [
         ({"missing_flair": "guess"}, "missing_flair 'guess' is not one of skip, t1w-only, error"),
         ({"skull_strip": "no"}, "skull_strip 'no' is not one of auto, skip, force"),
-        ({"device": "tpu"}, "device 'tpu' is not one of auto, cpu, cuda"),
+        ({"device": "tpu"}, "device 'tpu' is not one of auto, cpu, cuda, cuda:N"),
         ({"min_coverage": -0.01}, "min_coverage -0.01 is not in [0, 1]"),
         ({"min_coverage": 1.01}, "min_coverage 1.01 is not in [0, 1]"),
         ({"n_samples": 0}, "n_samples 0 is below 1"),

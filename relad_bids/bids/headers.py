@@ -118,8 +118,8 @@ def missing_bytes(path: Path, header: Any) -> str | None:
     needed = _needed(header)
     if needed is None:
         return (
-            f"says that its voxels begin at byte {header['vox_offset']:g}, which is behind any "
-            "header. Convert the image again."
+            f"says that its voxels begin at byte {header['vox_offset']:g}, which lies inside "
+            "the header or nowhere near it. Convert the image again."
         )
     if path.suffix != ".gz":
         held = path.stat().st_size
@@ -138,7 +138,7 @@ def missing_bytes(path: Path, header: Any) -> str | None:
 def _needed(header: Any) -> int | None:
     """Bytes up to the last voxel, unpacked; None where they begin nowhere near the header."""
     offset = int(np.nan_to_num(header["vox_offset"])) or int(header.single_vox_offset)
-    if not 0 <= offset <= _MAX_OFFSET:
+    if not header.single_vox_offset <= offset <= _MAX_OFFSET:
         return None
     return int(offset + prod(header.get_data_shape()) * header.get_data_dtype().itemsize)
 

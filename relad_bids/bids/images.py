@@ -43,6 +43,11 @@ Honest files differ by 1e-4 mm (float32 quaternions), a left-right flip by centi
 FLAT = 0.01
 """Least volume of a voxel over the product of its edges: 1 for right angles, 0 for a plane."""
 
+_UNREADABLE = (
+    OSError, EOFError, ValueError, zlib.error, nb.filebasedimages.ImageFileError, HeaderDataError,
+)  # fmt: skip
+"""What nibabel raises where a file does not hold what its header says."""
+
 Affine = NDArray[np.float64]
 
 
@@ -120,7 +125,7 @@ def _volumes(path: Path) -> Iterator[NDArray[Any]]:
             return
         for index in np.ndindex(image.shape[3:]):
             yield np.asanyarray(image.dataobj[(..., *index)])
-    except (OSError, EOFError, ValueError, zlib.error, nb.filebasedimages.ImageFileError) as error:
+    except _UNREADABLE as error:
         raise ImageError(
             f"{path}: the voxels cannot be read to the end ({error}). Needed is the whole "
             f"image; fetch the file again."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,42 +84,25 @@ class Predictor:
         x: Tensor = torch.from_numpy(mri)[None].to(self.device)
         index = self.card.tracer(tracer).index
         before = generator.get_state() if generator else None
+        ask = partial(self.network.predict, x, index, n_samples=n_samples, steps=steps)
         try:
-            answer = self.network.predict(
-                x, index, n_samples=n_samples, steps=steps, generator=generator
-            )
+            answer = ask(generator=generator)
         except torch.OutOfMemoryError:
-            LOGGER.warning(
-                "the memory of %s ran out; what is kept for reuse is given back, and the same is "
-                "asked again, with the same chance", self.device,
-            )  # fmt: skip
-            torch.cuda.empty_cache()
-            if generator is not None and before is not None:
-                generator.set_state(before)
-            answer = self._once_more(x, index, n_samples, steps, generator)
+            LOGGER.warning("the memory of %s ran out; asking again with it emptied", self.device)
+            answer = self._once_more(partial(ask, generator=_set_back(generator, before)))
         return np.asarray(answer.float().cpu().numpy())
 
-    def _once_more(
-        self,
-        x: Tensor,
-        index: int,
-        n_samples: int,
-        steps: int | None,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """Ask for one sample after the other: the least that a network can be asked."""
+    def _once_more(self, ask: Callable[[], Tensor]) -> Tensor:
+        """Ask the same with what torch keeps for reuse given back: never for something less."""
+        torch.cuda.empty_cache()
         try:
-            parts = [
-                self.network.predict(x, index, n_samples=1, steps=steps, generator=generator)
-                for _ in range(n_samples)
-            ]
+            return ask()
         except torch.OutOfMemoryError as error:
             raise DeviceMemoryError(
-                f"the memory of {self.device} is too small for one sample of "
+                f"the memory of {self.device} is too small for {self.card.name} on "
                 f"{' x '.join(map(str, self.card.shape))} voxels ({error}). Use --device cpu, "
                 "another GPU, or end what else runs on this one."
             ) from error
-        return torch.cat(parts)
 
     def draws(
         self,
@@ -131,11 +115,17 @@ class Predictor:
     ) -> Iterator[NDArray[np.float32]]:
         """Yield the samples of :meth:`predict`, (I, J, K) each, so that one is held at a time.
 
+        One is asked for at a time: the smallest batch there is.
         They depend on ``seed`` and on nothing that was drawn before for others.
         """
         generator = torch.Generator().manual_seed(seed)
         for _ in range(n_samples):
             yield self.predict(mri, tracer, steps=steps, generator=generator)[0, 0]
+
+
+def _set_back(generator: torch.Generator | None, state: Tensor | None) -> torch.Generator | None:
+    """Let chance begin where it began, so that what is asked twice has one answer."""
+    return generator.set_state(state) if generator is not None and state is not None else None
 
 
 def sampling_steps(card: Card, *, n_samples: int, steps: int | None) -> int:
@@ -210,7 +200,7 @@ def resolve_device(asked: Device) -> Device:
     if asked != "cpu" and number >= n_gpus:
         raise UsageError(
             f"--device {asked} was asked for and torch sees {n_gpus or 'no'} "
-            f"GPU{'' if n_gpus == 1 else 's'}. Use --device cpu, or start the container with "
+            f"GPU{'s' if n_gpus > 1 else ''}. Use --device cpu, or start the container with "
             "--gpus all (Docker) or --nv (Apptainer)."
         )
     return asked

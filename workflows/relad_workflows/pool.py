@@ -142,8 +142,10 @@ class WatchedPool(MultiProcPlugin):  # type: ignore[misc] # Nipype has no types
         try:
             return dict(job.future.result())
         except BrokenProcessPool:
-            error = WorkerKilledError(_killed(job.node, job.worker.bury()))
-            return {"result": None, "traceback": format_exception(error), "taskid": taskid}
+            error: Exception = WorkerKilledError(_killed(job.node, job.worker.bury()))
+        except Exception as failure:  # noqa: BLE001 - what cannot be sent to a worker, or back
+            error = failure
+        return {"result": None, "traceback": format_exception(error), "taskid": taskid}
 
     def _clear_task(self, taskid: int) -> None:
         worker = self._jobs.pop(taskid).worker
