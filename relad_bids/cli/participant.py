@@ -263,6 +263,8 @@ def _run_graph(
         for path in paths:
             with suppress(OSError):  # the reason is told on stderr as well
                 shutil.copy(path, logs[label])
+    with suppress(OSError):
+        crash_dir.rmdir()  # where nothing crashed
     for unit in units:
         if unit.label not in failed and unit.label not in done:
             failed[unit.label] = ended(unit, end) if end else not_reached(unit)

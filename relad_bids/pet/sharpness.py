@@ -153,7 +153,7 @@ def read_psf_table(path: Path) -> dict[Key, Width]:
         raise DataError(f"{path} cannot be read as a table ({error}); mend the file.") from error
     needed = ("participant_id", *PSF_COLUMNS)
     if not rows or not set(needed) <= set(rows[0]):
-        found = ", ".join(rows[0]) if rows else "no row"
+        found = ", ".join(map(str, rows[0])) if rows else "no row"
         raise DataError(
             f"{path} holds {found}; needed are the columns {', '.join(needed)}, separated by tabs."
         )
