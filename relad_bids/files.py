@@ -40,7 +40,7 @@ def whole(path: Path) -> Iterator[Path]:
     OutputError
         The disk is full, the quota is used up, or the folder cannot be written any more.
     """
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=f".{path.name[:_NAME]}.{own_token()}.", suffix=PART, dir=path.parent
@@ -54,7 +54,7 @@ def whole(path: Path) -> Iterator[Path]:
             if error.errno in _TARGET:
                 raise _unwritable(path, error) from error
             raise
-        with _writing(path):
+        with writing(path):
             part.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
             _sync(part)
             part.replace(path)
@@ -76,7 +76,8 @@ def _sync(part: Path) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Tell in words what keeps a file from being written."""
     try:
         yield
     except OSError as error:

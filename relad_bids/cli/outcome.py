@@ -21,6 +21,10 @@ IO_ERROR = 74
 """Of sysexits: the work folder cannot be written or read any more."""
 
 
+UNFORESEEN = ReladError.exit_code
+"""Of a step that stopped with an error that is none of this package's."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Sessions by what became of them."""
@@ -110,7 +114,10 @@ def ended(unit: Unit, error: BaseException) -> Left:
 def _failure(unit: Unit, path: Path) -> Left:
     text = _text(path)
     node, last = _node(text).rpartition(".")[2], text.rstrip().splitlines()[-1]
-    reason, code = f"the step {node} stopped with: {last}. The whole story is in {path}.", 1
+    reason, code = (
+        f"the step {node} stopped with: {last.strip()}. The whole story is in {path}.",
+        UNFORESEEN,
+    )
     if match := _ERROR.search(text):
         reason = _message(match.group(2))
         code = getattr(errors, match.group(1), ReladError).exit_code

@@ -23,11 +23,18 @@ from relad_bids.bids.inputs import Dataset, find_scans
 from relad_bids.bids.labels import find_labels
 from relad_bids.bids.measured import Wanted, find_measured
 from relad_bids.bids.outputs import product_path
-from relad_bids.cli.outcome import Outcome, crash_files, ended, not_reached, read_crashes
+from relad_bids.cli.outcome import (
+    UNFORESEEN,
+    Outcome,
+    crash_files,
+    ended,
+    not_reached,
+    read_crashes,
+)
 from relad_bids.cli.settings import config_of, for_checkpoint
 from relad_bids.config import Config
 from relad_bids.core.qc import qc_row
-from relad_bids.errors import OutputError, Stopped
+from relad_bids.errors import InputError, OutputError, Stopped
 from relad_bids.files import require_writable, sweep, write_table, write_text
 from relad_bids.finished import Task, forget, is_finished, mark, task_of, written
 from relad_bids.model.card import Card
@@ -208,12 +215,28 @@ def _compute(
         work = shared if free else shared / f"alone-{own_token()}"
         if not free:
             LOGGER.info("another process is at work on these sessions; working in %s", work)
+        gone = _gone(tasks)
+        tasks = {label: task for label, task in tasks.items() if label not in gone}
         failed = _run_graph(tasks, card, config, work=work, run_id=run_id, graph=graph)
+        failed |= gone
         if not free:
             shutil.rmtree(work, ignore_errors=True)
         elif config.clean_workdir and not failed:
             _clean(names, work, run_id)
         return failed
+
+
+def _gone(tasks: Mapping[str, Task]) -> dict[str, Left]:
+    """Sessions of which a file has gone since they were planned."""
+    found = {}
+    for label, task in tasks.items():
+        if missing := [name for name, path in task.inputs.items() if not path.exists()]:
+            unit = task.unit
+            reason = f"{', '.join(missing)} was there and is gone. Put it back, and run again."
+            found[label] = Left(
+                label, unit.subject, unit.session, "input_gone", reason, InputError.exit_code
+            )
+    return found
 
 
 def _clean(names: Sequence[str], work: Path, run_id: str) -> None:
@@ -236,6 +259,8 @@ def _run_graph(
     from relad_workflows.execute import execute
 
     units = [task.unit for task in tasks.values()]
+    if not units:
+        return {}
     logs = {unit.label: _log_dir(config, unit.subject, run_id) for unit in units}
     for label, folder in logs.items():
         _write_run_record(folder, config)
@@ -263,6 +288,11 @@ def _run_graph(
         for path in paths:
             with suppress(OSError):  # the reason is told on stderr as well
                 shutil.copy(path, logs[label])
+    for label, left in failed.items():
+        if left.exit_code == UNFORESEEN:
+            # A result that was cut short would be taken for whole by every later run.
+            LOGGER.info("%s: its steps are not kept, as nobody foresaw this error", label)
+            shutil.rmtree(work / "relad_wf" / tasks[label].unit.graph_name, ignore_errors=True)
     with suppress(OSError):
         crash_dir.rmdir()  # where nothing crashed
     for unit in units:

@@ -29,8 +29,7 @@ def run_command(program: str, command: Callable[[Namespace], int], args: Namespa
         stream=sys.stderr,
     )
     try:
-        with stoppable():
-            return command(args)
+        return command(args)
     except Stopped as stop:
         print(f"{program}: stopped by {stop}", file=sys.stderr)
         return stop.exit_code
@@ -51,7 +50,8 @@ def _participant(args: Namespace) -> int:
     quiet_environment()
     from relad_bids.cli.participant import run_participant
 
-    return run_participant(args)
+    with stoppable():
+        return run_participant(args)
 
 
 def _group(args: Namespace) -> int:

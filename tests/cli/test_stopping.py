@@ -53,7 +53,8 @@ def test_no_handler_for_errors_takes_it_for_one():
 
 def test_the_command_says_that_it_was_stopped(capsys):
     def command(args):
-        os.kill(os.getpid(), signal.SIGTERM)
+        with stoppable():
+            os.kill(os.getpid(), signal.SIGTERM)
 
     assert run_command("relad-bids", command, Namespace()) == 143
     assert capsys.readouterr().err == "relad-bids: stopped by SIGTERM\n"

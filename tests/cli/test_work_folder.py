@@ -32,7 +32,7 @@ def compute(tmp_path, monkeypatch):
         config = tiny_config(tmp_path, **settings)
         units = [tiny_unit(config, subject) for subject in subjects]
         tasks = {unit.label: task_of(unit, checkpoint="", config=config) for unit in units}
-        participant._compute(tasks, tiny_card(), config, run_id="run", graph=False)
+        participant._compute(tasks, tiny_card(), config, run_id=f"run{len(seen)}", graph=False)
         return seen[-1], participant._run_dir(config)
 
     return compute
