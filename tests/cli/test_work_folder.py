@@ -15,9 +15,10 @@ from relad_bids.owners import claimed, own_token
 @pytest.fixture
 def compute(tmp_path, monkeypatch):
     """Run ``_compute`` with a graph that leaves one file of each session in the work folder."""
-    seen = []
+    seen, names = [], []
 
     def run_graph(tasks, card, config, *, work, run_id, graph):
+        names.append(sorted(tasks))
         for task in tasks.values():
             step = work / "relad_wf" / task.unit.graph_name / "step" / "result"
             step.parent.mkdir(parents=True, exist_ok=True)
@@ -28,13 +29,21 @@ def compute(tmp_path, monkeypatch):
 
     monkeypatch.setattr(participant, "_run_graph", run_graph)
 
-    def compute(*subjects, **settings):
+    def compute(*subjects, gone=(), **settings):
         config = tiny_config(tmp_path, **settings)
         units = [tiny_unit(config, subject) for subject in subjects]
+        for path in (path for unit in units for path in (unit.t1w, unit.flair)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
         tasks = {unit.label: task_of(unit, checkpoint="", config=config) for unit in units}
-        participant._compute(tasks, tiny_card(), config, run_id=f"run{len(seen)}", graph=False)
+        for path in gone:
+            (config.bids_dir / path).unlink()
+        compute.failed = participant._compute(
+            tasks, tiny_card(), config, run_id=f"run{len(seen)}", graph=False
+        )
         return seen[-1], participant._run_dir(config)
 
+    compute.names = names
     return compute
 
 
@@ -77,3 +86,12 @@ def test_clean_workdir_removes_what_is_its_own(compute, tmp_path):
         "mine.txt",
         f"relad_bids-{__version__}/relad_wf/sub_01_ses_a_wf/step/result",
     }
+
+
+def test_a_scan_that_went_away_fails_its_own_session(compute):
+    """Between planning and computing, as on a file system that others clean."""
+    compute("01", "02", gone=["sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz"])
+    assert compute.names[-1] == ["sub-02_ses-a"]
+    left = compute.failed["sub-01_ses-a"]
+    assert left.exit_code == 66
+    assert "sub-01_ses-a_T1w.nii.gz was there and is gone" in left.reason
