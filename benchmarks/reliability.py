@@ -59,8 +59,8 @@ class Bench:
     def work(self) -> Path:
         return self.root / "work"
 
-    def command(self, out: Path, *more: object, work: Path | None = None) -> list[str]:
-        words = [self.bids, out, "participant", "-w", work or self.work, "--nprocs", 1, "--sloppy",
+    def command(self, out: Path, *more: object) -> list[str]:
+        words = [self.bids, out, "participant", "-w", self.work, "--nprocs", 1, "--sloppy",
                  "--synth-tracers", "tau", "--real-pet", "ignore", *more]  # fmt: skip
         return [sys.executable, "-m", "relad_bids", *map(str, words)]
 
@@ -194,17 +194,15 @@ def writes(bench: Bench, n: int) -> str:
 
 
 def crowd(bench: Bench, n: int) -> str:
-    """Processes at once on one output folder and one participant, each with its work folder."""
-    out = bench.prepare(warm=False)
-    works = [bench.root / f"work{i}" for i in range(n)]
-    for work in works:
-        shutil.copytree(bench.root / "warm", work)
-    crowd = [start(bench.command(out, work=work)) for work in works]
+    """Processes at once on one output folder, one work folder and one participant.
+
+    One has the folder with what was laid into it, the others do everything in their own.
+    """
+    out = bench.prepare()
+    crowd = [start(bench.command(out)) for _ in range(n)]
     codes = [ended(process)[0] for process in crowd]
     same = "same tables" if read_tables(out) == bench.tables else "NOT the same tables"
     parts = len(list(out.rglob("*.part")))
-    for work in works:
-        shutil.rmtree(work)
     return f"codes {sorted(set(codes))}, {same}, {parts} leftover parts"
 
 

@@ -89,7 +89,7 @@ def write_image(image: Any, path: str) -> None:
         raise OutputError(
             f"{path} was not written whole; the disk of the work folder is probably full "
             f"({error}). Make room, and run the same command again."
-        ) from error
+        ) from None  # the first error of a chain is the one that is told
 
 
 def out_path(runtime: Any, name: str) -> Path:
