@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,9 @@ from relad_bids.errors import ConfigError
 MissingFlair = Literal["skip", "t1w-only", "error"]
 SkullStrip = Literal["auto", "skip", "force"]
 SkullStripEngine = Literal["template", "hd-bet", "synthstrip"]
-Device = Literal["auto", "cpu", "cuda"]
+Device = str
+"""``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 RealPET = Literal["auto", "ignore", "require"]
 AtlasCut = Literal["gm", "none"]
 PET2Anat = Literal["auto", "identity"]
@@ -112,7 +115,6 @@ class Config:
                 ("missing_flair", self.missing_flair, MissingFlair),
                 ("skull_strip", self.skull_strip, SkullStrip),
                 ("skull_strip_engine", self.skull_strip_engine, SkullStripEngine),
-                ("device", self.device, Device),
                 ("real_pet", self.real_pet, RealPET),
                 ("pet2anat", self.pet2anat, PET2Anat),
                 ("atlas_cut", self.atlas_cut, AtlasCut),
@@ -133,6 +135,8 @@ class Config:
             if not 0 <= start < math.inf
         ]
         found += [problem] if (problem := engine_problem(self.skull_strip_engine)) else []
+        if not DEVICE.fullmatch(self.device):
+            found.append(f"device {self.device!r} is not one of auto, cpu, cuda, cuda:N")
         found += self._widths()
         if not 0 <= self.min_coverage <= 1:
             found.append(f"min_coverage {self.min_coverage} is not in [0, 1]")

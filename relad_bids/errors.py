@@ -9,6 +9,8 @@ A message has four parts: what was looked at, what was found, what is needed, wh
 
 from __future__ import annotations
 
+import signal
+
 
 class ReladError(Exception):
     """Base of every error this package raises on purpose."""
@@ -82,3 +84,24 @@ class OutputError(ReladError):
     """The output folder cannot be written."""
 
     exit_code = 73
+
+
+class WorkerKilledError(ReladError):
+    """The process of a step was ended from outside, mostly because memory ran out."""
+
+    exit_code = 75
+
+
+class DeviceMemoryError(ReladError):
+    """The memory of a GPU is too small for the least that can be asked."""
+
+    exit_code = 75
+
+
+class Stopped(BaseException):
+    """The program was asked to stop by a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+        """As shells count it: 143 for SIGTERM."""

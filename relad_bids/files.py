@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 
 from relad_bids.errors import OutputError
+from relad_bids.owners import is_gone, own_token, token_in
 
 FLOAT_FORMAT = "%.6g"
 """Six significant digits: finer than any scanner, coarser than the last bits of a sum."""
+
+
+PART = ".part"
+"""Ending of what is not whole yet."""
+
+_TARGET = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+"""What only the file written to can be the reason of, not one that is read."""
 
 
 @contextmanager
@@ -22,18 +31,73 @@ def whole(path: Path) -> Iterator[Path]:
     """Give a name to write to; it becomes ``path`` only when the block ends well.
 
     The temporary name lies in the same folder (renaming is atomic only there) and is unique,
-    so that two jobs writing one root file cannot mix their bytes.
+    so that two jobs writing one root file cannot mix their bytes. It names the process that
+    writes, so that what a killed one left behind can be told and removed (:func:`sweep`). The
+    bytes are on the disk before the name is: a machine that loses power leaves no empty file.
+
+    Raises
+    ------
+    OutputError
+        The disk is full, the quota is used up, or the folder cannot be written any more.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name[:_NAME]}.{own_token()}.", suffix=PART, dir=path.parent
+        )
     os.close(handle)
     part = Path(name)
     try:
-        yield part
-        part.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
-        part.replace(path)
+        try:
+            yield part
+        except OSError as error:
+            if error.errno in _TARGET:
+                raise _unwritable(path, error) from error
+            raise
+        with writing(path):
+            part.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
+            _sync(part)
+            part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+_NAME = 150
+"""Letters of the final name in the temporary one: file systems take 255 for all."""
+
+
+def _sync(part: Path) -> None:
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell in words what keeps a file from being written."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} cannot be written ({error.strerror or error}); nothing stands under its name "
+        "that is not whole. Make room or give the right to write there, and run the same command "
+        "again: what is finished is kept."
+    )
+
+
+def sweep(folders: Iterable[Path]) -> None:
+    """Remove what processes of this machine that were killed left half-written."""
+    for folder in folders:
+        for part in folder.rglob(f".*{PART}") if folder.is_dir() else ():
+            if (token := token_in(part.name)) and is_gone(token):
+                part.unlink(missing_ok=True)
 
 
 def _umask() -> int:

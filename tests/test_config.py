@@ -23,7 +23,7 @@ def test_defaults_can_be_used(tmp_path):
             {"skull_strip_engine": "bet"},
             "skull_strip_engine 'bet' is not one of template, hd-bet, synthstrip",
         ),
-        ({"device": "tpu"}, "device 'tpu' is not one of auto, cpu, cuda"),
+        ({"device": "tpu"}, "device 'tpu' is not one of auto, cpu, cuda, cuda:N"),
         ({"min_coverage": -0.01}, "min_coverage -0.01 is not in [0, 1]"),
         ({"min_coverage": 1.01}, "min_coverage 1.01 is not in [0, 1]"),
         ({"n_samples": 0}, "n_samples 0 is below 1"),

@@ -1,4 +1,7 @@
+import errno
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -6,7 +9,16 @@ import pandas as pd
 import pytest
 
 from relad_bids.errors import OutputError
-from relad_bids.files import copy, read_table, require_writable, whole, write_table, write_text
+from relad_bids.files import (
+    copy,
+    read_table,
+    require_writable,
+    sweep,
+    whole,
+    write_table,
+    write_text,
+)
+from relad_bids.owners import own_token
 
 
 def test_bytes_of_a_table(tmp_path):
@@ -111,3 +123,49 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
             OutputError, match=r"the output folder .*out.* cannot be written \(.+\); nothing was"
         ):
             require_writable(folder)
+
+
+def test_what_is_not_whole_yet_says_whose_it_is(tmp_path):
+    with whole(tmp_path / "f.txt") as part:
+        assert part.name.startswith(".f.txt.")
+        assert part.suffix == ".part"
+        assert own_token() in part.name
+        sweep([tmp_path])
+        assert part.exists()  # its process lives
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from relad_bids.files import whole\n"
+        "with whole(Path(sys.argv[1])) as part:\n"
+        "    part.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    target = tmp_path / "sub-01" / "anat" / "f.txt"
+    done = subprocess.run([sys.executable, "-c", script, str(target)], check=False)
+    assert done.returncode == -9
+    (left,) = target.parent.iterdir()
+    other = left.with_name(".g.txt.0badf00d-1-1.x.part")  # of another machine
+    other.touch()
+    sweep([tmp_path, tmp_path / "none"])
+    assert [path.name for path in target.parent.iterdir()] == [other.name]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])
+def test_a_full_disk_is_told_in_words(tmp_path, number):
+    def fill():
+        with whole(tmp_path / "f.txt"):
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(OutputError, match=rf"f.txt cannot be written \({os.strerror(number)}\)"):
+        fill()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_source_that_cannot_be_read_is_no_fault_of_the_target(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none"):
+        copy(tmp_path / "none", tmp_path / "f.txt")
+
+
+def test_a_very_long_name(tmp_path):
+    write_text(tmp_path / ("x" * 250 + ".txt"), "text")
+    assert [len(path.name) for path in tmp_path.iterdir()] == [254]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from relad_bids.core.suit import SUIT_KEEP
 from relad_bids.data.template import SPACES
 from relad_bids.errors import DataError, InputError, UsageError
 from relad_bids.plan import Atlas
+from relad_bids.untrusted import read_text
 
 INDEX, NAME = ("index", "ROI Label"), ("name", "ROI Name")
 """Columns of a label table: those of BIDS, and those of the Schaefer atlas as it is given away."""
@@ -214,7 +216,11 @@ def _table_of(path: Path, root: Path) -> Path:
 
 
 def _names(table: Path) -> dict[int, str]:
-    rows = pd.read_csv(table, sep="," if table.suffix == ".csv" else "\t", dtype=str)
+    try:
+        text = StringIO(read_text(table))
+        rows = pd.read_csv(text, sep="," if table.suffix == ".csv" else "\t", dtype=str)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{table} cannot be read as a table ({error}); mend the file.") from error
     columns = [next((c for c in known if c in rows), None) for known in (INDEX, NAME)]
     if None in columns:
         raise DataError(

@@ -17,10 +17,13 @@ import nibabel as nb
 import numpy as np
 
 from relad_bids.errors import ImageError
+from relad_bids.untrusted import require_regular
 
 _NIFTI1_BYTES, _NIFTI2_BYTES = 348, 540
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
+_MAX_OFFSET = 1 << 26
+"""64 MiB: extensions of a header hold a protocol or a scene, not more."""
 
 _LOOKALIKES = (
     (
@@ -85,6 +88,7 @@ def _first_bytes(path: Path) -> bytes:
             f"image itself; in a DataLad dataset get it with: datalad get {path}"
         )
     try:
+        require_regular(path)
         with path.open("rb") as file:
             block = file.read(_NIFTI2_BYTES)
         packed = block.startswith(_GZIP_MAGIC)
@@ -111,8 +115,12 @@ def missing_bytes(path: Path, header: Any) -> str | None:
     A gzip file ends with its unpacked size, so one look settles the usual case. Only where that
     number does not fit (cut short, or packed in several members) the file is unpacked.
     """
-    offset = int(np.nan_to_num(header["vox_offset"])) or int(header.single_vox_offset)
-    needed = offset + prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    needed = _needed(header)
+    if needed is None:
+        return (
+            f"says that its voxels begin at byte {header['vox_offset']:g}, which lies inside "
+            "the header or nowhere near it. Convert the image again."
+        )
     if path.suffix != ".gz":
         held = path.stat().st_size
     elif _size_in_trailer(path) == needed % 2**32:
@@ -127,6 +135,14 @@ def missing_bytes(path: Path, header: Any) -> str | None:
     )
 
 
+def _needed(header: Any) -> int | None:
+    """Bytes up to the last voxel, unpacked; None where they begin nowhere near the header."""
+    offset = int(np.nan_to_num(header["vox_offset"])) or int(header.single_vox_offset)
+    if not header.single_vox_offset <= offset <= _MAX_OFFSET:
+        return None
+    return int(offset + prod(header.get_data_shape()) * header.get_data_dtype().itemsize)
+
+
 def require_intact(path: Path) -> None:
     """Unpack a compressed file to its end, where its checksum stands (about 0.2 s for a T1w).
 
@@ -139,10 +155,13 @@ def require_intact(path: Path) -> None:
     """
     if path.suffix != ".gz":
         return
+    left = 2 * (_needed(read_header(path)) or 0) + _MAX_OFFSET
     try:
         with gzip.open(path) as file:
-            while file.read1(_CHUNK):
-                pass
+            while chunk := file.read1(_CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise OSError("it unpacks to more than twice what its header says")
     except (OSError, EOFError, zlib.error) as error:
         raise ImageError(
             f"{path}: the file is damaged ({error}), needed is the whole image as it was "

@@ -26,6 +26,13 @@ from relad_bids.errors import ImageError
 MIN_VOXELS = 10
 """Fewest voxels along an axis that still show a head (thick clinical slices: about 20)."""
 
+MAX_VOXELS = 2**30
+"""Most voxels of a volume: a head at 0.25 mm. A header that says more is damaged or a trap, and
+4 GB and more would be asked of the memory before anybody noticed."""
+
+MAX_VOLUMES = 10_000
+"""Most frames; an hour of PET in frames of half a second has 7,200."""
+
 VOXEL_MM = (0.1, 15.0)
 """Voxel sizes that a scanner for people makes; outside it the unit is usually wrong."""
 
@@ -35,6 +42,11 @@ Honest files differ by 1e-4 mm (float32 quaternions), a left-right flip by centi
 
 FLAT = 0.01
 """Least volume of a voxel over the product of its edges: 1 for right angles, 0 for a plane."""
+
+_UNREADABLE = (
+    OSError, EOFError, ValueError, zlib.error, nb.filebasedimages.ImageFileError, HeaderDataError,
+)  # fmt: skip
+"""What nibabel raises where a file does not hold what its header says."""
 
 Affine = NDArray[np.float64]
 
@@ -113,7 +125,7 @@ def _volumes(path: Path) -> Iterator[NDArray[Any]]:
             return
         for index in np.ndindex(image.shape[3:]):
             yield np.asanyarray(image.dataobj[(..., *index)])
-    except (OSError, EOFError, ValueError, zlib.error, nb.filebasedimages.ImageFileError) as error:
+    except _UNREADABLE as error:
         raise ImageError(
             f"{path}: the voxels cannot be read to the end ({error}). Needed is the whole "
             f"image; fetch the file again."
@@ -150,6 +162,11 @@ def _shape_problems(header: Any, *, series: bool) -> Iterator[str]:
         yield (
             f"has {n_volumes} volumes ({size}), needed is one 3-D image. Average them or keep "
             f"one, or leave the file out with --bids-filter-file."
+        )
+    if prod(shape[:3]) > MAX_VOXELS or prod(shape[3:]) > MAX_VOLUMES:
+        yield (
+            f"says that it has {size} voxels, needed are at most {MAX_VOXELS:.2g} in a volume and "
+            f"{MAX_VOLUMES:,} volumes. Its header is damaged; convert the image again."
         )
     if min(shape[:3]) < MIN_VOXELS:
         yield (

@@ -19,6 +19,7 @@ from bids.layout.models import Config
 from relad_bids.bids.selection import SUFFIXES, Query, matches, read_labels
 from relad_bids.errors import InputError, NotBIDSError, NothingSelectedError
 from relad_bids.plan import Scan
+from relad_bids.untrusted import read_json
 
 SHOWN = 10
 """Labels listed in a message before it stops."""
@@ -109,7 +110,7 @@ def _dataset_name(root: Path) -> str:
 def _description(root: Path) -> dict[str, object]:
     path = root / "dataset_description.json"
     try:
-        described = json.loads(path.read_text(encoding="utf-8-sig"))
+        described = read_json(path)
     except FileNotFoundError as error:
         above = (root.parent / path.name).is_file()
         todo = f"Give the folder above, {root.parent}" if above else f"Write {path.name}"

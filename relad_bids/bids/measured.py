@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from relad_bids.pet.sharpness import Width, read_sharpness
 from relad_bids.pet.tracer import tracer_of
 from relad_bids.plan import Measured, Scan, Unread, session_label
 from relad_bids.tables import Tracer, Window, tracers
+from relad_bids.untrusted import read_json, read_text
 from relad_bids.vois import reference_of_tracer
 
 WEIGHT_COLUMNS = ("weight", "weight_kg", "body_weight", "bodyweight")
@@ -168,8 +169,13 @@ def read_weights(table: Path) -> dict[str, float]:
     """
     if not table.is_file():
         return {}
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    try:
+        rows = list(csv.DictReader(StringIO(read_text(table), newline=""), delimiter="\t"))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"{table} cannot be read as a table ({error}). Needed is UTF-8 text with tabs between "
+            "the columns; mend the file."
+        ) from error
     found = {}
     for row in rows:
         told = next((row[name] for name in WEIGHT_COLUMNS if row.get(name)), "")
@@ -189,7 +195,7 @@ def _stem(path: Path) -> str:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as JSON ({error}). Needed is the sidecar of a PET scan; mend "

@@ -7,7 +7,8 @@ The patterns follow BIDS 1.11 where it speaks, and drafts BEP014 (``xfm``) and B
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,9 @@ ORDER = (
 )  # fmt: skip
 """Entities in the order they take in a file name (BIDS 1.11 schema; drafts put theirs before
 ``desc``, which is last by the specification)."""
+
+_LABEL = re.compile(r"[A-Za-z0-9+.]*[A-Za-z0-9+]")
+"""What the value of an entity may be, and a little more (``res-`` of some atlases has a point)."""
 
 ATLAS = "DesikanKilliany"
 """Label of the packaged aparc+aseg parcellation, and of FreeSurfer's."""
@@ -123,6 +127,8 @@ def file_name(entities: Mapping[str, str], suffix: str, extension: str) -> str:
     unknown = set(entities) - set(ORDER)
     if unknown:
         raise KeyError(f"entities without a place in a file name: {sorted(unknown)}")
+    if unfit := [value for value in entities.values() if not _LABEL.fullmatch(value)]:
+        raise ValueError(f"labels that would lead out of the folder or break a name: {unfit}")
     parts = [f"{key}-{entities[key]}" for key in ORDER if key in entities]
     return "_".join([*parts, suffix]) + extension
 
@@ -148,6 +154,25 @@ def product_path(
     head = dict(part.split("-", 1) for part in session.split("_"))
     name = file_name({**head, **fixed, **extra}, product.suffix, product.extension)
     return session_dir(session) / product.folder / name
+
+
+def finished_path(session: str) -> Path:
+    """The mark of a finished session, relative to the output folder."""
+    return session_dir(session.split("_")[0]) / "log" / f"{session}_finished.json"
+
+
+def session_files(root: Path, sessions: Collection[str]) -> list[Path]:
+    """Every derivative of some sessions that stands below ``root``, pages included."""
+    heads = tuple(f"{session}{end}" for session in sessions for end in "_.")
+    subjects = {session.split("_")[0] for session in sessions}
+    found = [path for subject in subjects for path in (root / subject).rglob("*")]
+    found += root.glob("*.html")
+    return [
+        path
+        for path in found
+        if path.name.startswith(heads) and path.relative_to(root).parts[1:2] != ("log",)
+        and path.is_file()
+    ]  # fmt: skip
 
 
 def sidecar_path(path: Path) -> Path:

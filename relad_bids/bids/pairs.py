@@ -9,7 +9,6 @@ sidecar that does not say otherwise.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from relad_bids.pair import Pair
 from relad_bids.pet.sharpness import FIELD as FWHM
 from relad_bids.plan import session_label
 from relad_bids.tables import find_tracer
+from relad_bids.untrusted import read_json
 
 SHOWN = 10
 """Sessions listed in a message before it stops."""
@@ -303,7 +303,7 @@ def _told(path: Path) -> dict[str, Any]:
     """Read the sidecar of a PET that may be learned from."""
     sidecar = sidecar_path(path)
     try:
-        facts: Any = json.loads(sidecar.read_text(encoding="utf-8"))
+        facts: Any = read_json(sidecar)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{sidecar} cannot be read ({error}), needed is a sidecar that tells measured PET "

@@ -6,12 +6,13 @@ file is that of the NiPreps: one query per kind of image, in the long entity nam
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from relad_bids.errors import ConfigError, InputError, UsageError
+from relad_bids.untrusted import read_json, read_text
 
 SUFFIXES = {"t1w": "T1w", "flair": "FLAIR", "pet": "pet"}
 """Key in a filter file -> BIDS suffix of the images it picks from."""
@@ -62,10 +63,10 @@ def _texts(value: str) -> list[str]:
     if not value.endswith(".txt"):
         return [value]
     try:
-        lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
+        lines = read_text(Path(value)).splitlines()
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"the label file {value} cannot be read: {error.strerror}. "
+            f"the label file {value} cannot be read: {getattr(error, 'strerror', None) or error}. "
             f"Needed is a text file with one label per line; check the path."
         ) from error
     if labels := [text for line in lines if (text := line.strip()) and text[0] != "#"]:
@@ -99,10 +100,10 @@ def read_filters(path: Path) -> dict[str, dict[str, object]]:
         It is not a JSON object of objects, or names an image kind or an entity nobody knows.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found: Any = read_json(path)
     except OSError as error:
         raise InputError(
-            f"the filter file {path} cannot be read: {error.strerror}. Check the path."
+            f"the filter file {path} cannot be read: {error.strerror or error}. Check the path."
         ) from error
     except ValueError as error:
         raise ConfigError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from relad_bids.bids.outputs import product_path
 from relad_bids.config import Config
 from relad_bids.files import read_table
+from relad_bids.finished import is_finished, task_of
 from relad_bids.model.card import Card
 from relad_bids.plan import Left, Plan, Unit
 from relad_bids.records import resolution_label, table_paths
@@ -61,6 +62,9 @@ def _lacking(unit: Unit, card: Card, config: Config) -> str | None:
     for path in needed:
         if not (config.output_dir / path).is_file():
             return f"stopped on its way: {path} is not there"
+    checkpoint = card.sha256 if unit.tracers else ""
+    if not is_finished(task_of(unit, checkpoint=checkpoint, config=config), config):
+        return "was done with other inputs, settings, weights or another version"
     return None
 
 

@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relad_bids import errors
-from relad_bids.errors import InputError, ReladError
+from relad_bids.errors import InputError, ReladError, Stopped
 from relad_bids.plan import Left, Unit
 
 _ERROR = re.compile(r"^\s*relad_bids\.errors\.(\w+): (.*)", re.MULTILINE | re.DOTALL)
+_SIGNALLED = 128
+"""Codes above it stand for signals, as shells count them."""
 _NODE = re.compile(r"^Node: (\S+)$", re.MULTILINE)
+
+
+IO_ERROR = 74
+"""Of sysexits: the work folder cannot be written or read any more."""
+
+
+UNFORESEEN = ReladError.exit_code
+"""Of a step that stopped with an error that is none of this package's."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +41,12 @@ class Outcome:
         """0 when every session asked for is done or was left out on request.
 
         Sessions that failed for one reason give that reason's code, several reasons give 1;
-        when nothing was done at all although nothing failed, the input was missing (66).
+        when nothing was done at all although nothing failed, the input was missing (66). A run
+        that was stopped by a signal says so (143 for SIGTERM), whatever else went wrong.
         """
         codes = {left.exit_code for left in self.failed}
+        if stopped := [code for code in codes if code > _SIGNALLED]:
+            return max(stopped)
         if codes:
             return codes.pop() if len(codes) == 1 else 1
         return 0 if self.done else InputError.exit_code
@@ -86,10 +99,25 @@ def not_reached(unit: Unit) -> Left:
     return Left(unit.label, unit.subject, unit.session, "not_reached", reason, 1)
 
 
+def ended(unit: Unit, error: BaseException) -> Left:
+    """A session that was under way, or waited, when the whole run ended."""
+    if isinstance(error, Stopped):
+        flag, code = "stopped", error.exit_code
+        reason = f"was not finished when the run was stopped ({error})."
+    else:
+        flag, code = "failed", IO_ERROR
+        reason = f"was not finished: the run ended with {type(error).__name__}: {error}."
+    reason += " Run the same command again; finished sessions and steps are kept."
+    return Left(unit.label, unit.subject, unit.session, flag, reason, code)
+
+
 def _failure(unit: Unit, path: Path) -> Left:
     text = _text(path)
     node, last = _node(text).rpartition(".")[2], text.rstrip().splitlines()[-1]
-    reason, code = f"the step {node} stopped with: {last}. The whole story is in {path}.", 1
+    reason, code = (
+        f"the step {node} stopped with: {last.strip()}. The whole story is in {path}.",
+        UNFORESEEN,
+    )
     if match := _ERROR.search(text):
         reason = _message(match.group(2))
         code = getattr(errors, match.group(1), ReladError).exit_code

@@ -134,8 +134,9 @@ def _synthesis(group: _ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument("--random-seed", type=int, default=0, metavar="N", help="default 0")
     group.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto",
-        help="where the network runs; decided once at the start",
+        "--device", default="auto", metavar="{auto,cpu,cuda,cuda:N}",
+        help="where the network runs; decided once at the start, and an error where it is not "
+        "there",
     )  # fmt: skip
 
 

@@ -6,9 +6,10 @@ import json
 import logging
 import shutil
 import sys
-import time
 import uuid
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,14 +28,24 @@ from relad_bids.bids.reuse import find_reused
 from relad_bids.bids.runs import measure_run
 from relad_bids.cli.fitting import fitting, memory_factors
 from relad_bids.cli.missing import list_missing
-from relad_bids.cli.outcome import Outcome, crash_files, not_reached, read_crashes
+from relad_bids.cli.outcome import (
+    UNFORESEEN,
+    Outcome,
+    crash_files,
+    ended,
+    not_reached,
+    read_crashes,
+)
 from relad_bids.cli.settings import config_of, for_checkpoint
 from relad_bids.config import Config
 from relad_bids.core.qc import qc_row
-from relad_bids.files import require_writable, write_table, write_text
+from relad_bids.errors import InputError, OutputError, Stopped
+from relad_bids.files import require_writable, sweep, write_table, write_text
+from relad_bids.finished import Task, forget, is_finished, mark, task_of, written
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import verify_checkpoint
-from relad_bids.model.predictor import resolve_device
+from relad_bids.model.predictor import device_text, resolve_device
+from relad_bids.owners import claimed, is_gone, own_token, token_in
 from relad_bids.pet.sharpness import read_psf_table
 from relad_bids.plan import (
     Left,
@@ -92,23 +103,40 @@ def run_participant(args: Namespace) -> int:
     plan = _labelled(_prepared(plan, card, config), card, config)
     if args.list_missing:
         return list_missing(plan, card, config, by=args.list_missing)
+    finished, tasks = _tasks(plan, card, config)
+    plan = replace(plan, units=tuple(task.unit for task in tasks.values()))
     plan = fitting(plan, card, config)
+    tasks = {unit.label: tasks[unit.label] for unit in plan.units}
     _tell(plan, card, config)
     run_id = uuid.uuid4().hex[:12]
     write_root_files(config.output_dir)
     for label in sorted({a.entities["atlas"] for unit in plan.units for a in unit.atlases}):
         write_atlas_description(config.output_dir, label)
-    crashes = _compute(plan, card, config, run_id=run_id, graph=args.write_graph)
+    crashes = _compute(tasks, card, config, run_id=run_id, graph=args.write_graph)
     done = tuple(unit for unit in plan.units if unit.label not in crashes)
-    outcome = Outcome(done, (*plan.left, *crashes.values()))
-    for left in outcome.left:
-        _record(left, card, config)
+    outcome = Outcome((*finished, *done), (*plan.left, *crashes.values()))
     for left in crashes.values():
         print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
+    for left in outcome.left:
+        try:
+            _record(left, card, config)
+        except OutputError as error:
+            print(f"relad-bids: {left.label}: {error}", file=sys.stderr)
     LOGGER.info("%s; derivatives in %s", outcome.last_line(), config.output_dir)
-    if config.clean_workdir and not outcome.failed:
-        _clean(plan, config)
     return outcome.exit_code()
+
+
+def _tasks(plan: Plan, card: Card, config: Config) -> tuple[tuple[Unit, ...], dict[str, Task]]:
+    """Sessions that were finished before, and what is to be done of the others, by label."""
+    finished, tasks = [], {}
+    for unit in plan.units:
+        task = task_of(unit, checkpoint=card.sha256 if unit.tracers else "", config=config)
+        if is_finished(task, config):
+            LOGGER.info("%s: finished before, nothing of it has changed; skipped", unit.label)
+            finished.append(unit)
+        else:
+            tasks[unit.label] = task
+    return tuple(finished), tasks
 
 
 def _measured(dataset: Dataset, config: Config) -> tuple[tuple[Measured, ...], tuple[Unread, ...]]:
@@ -158,7 +186,12 @@ def _labelled(plan: Plan, card: Card, config: Config) -> Plan:
 
 def _tell(plan: Plan, card: Card, config: Config) -> None:
     if config.synthesise:
-        LOGGER.info("relad-bids %s, checkpoint %s on %s", __version__, card.label, config.device)
+        LOGGER.info(
+            "relad-bids %s, checkpoint %s on %s",
+            __version__,
+            card.label,
+            device_text(config.device),
+        )
         LOGGER.info("each PET: %s; space %s", sampling_text(card, config), card.space)
         LOGGER.info("%s", statement(card))
     else:
@@ -189,50 +222,130 @@ def _run_dir(config: Config) -> Path:
     return config.work_dir / f"relad_bids-{__version__}"
 
 
-def _clean(plan: Plan, config: Config) -> None:
-    """Remove the folders of this run's sessions; other jobs may share the work folder."""
-    for unit in plan.units:
-        shutil.rmtree(_run_dir(config) / "relad_wf" / unit.graph_name, ignore_errors=True)
-
-
 def _compute(
-    plan: Plan, card: Card, config: Config, *, run_id: str, graph: bool
+    tasks: Mapping[str, Task], card: Card, config: Config, *, run_id: str, graph: bool
 ) -> dict[str, Left]:
-    """Run the graph; return the sessions that failed."""
-    if not plan.units:
+    """Do the sessions; return those that failed.
+
+    Sessions keep their steps in the work folder from one run to the next, unless another process
+    is at work on one of them there: then this run has a folder of its own.
+    """
+    if not tasks:
         return {}
+    shared = _run_dir(config)
+    names = [task.unit.graph_name for task in tasks.values()]
+    for folder in shared.glob("alone-*"):
+        if (token := token_in(folder.name)) and is_gone(token):
+            shutil.rmtree(folder, ignore_errors=True)
+    with claimed(shared / "claims", names) as free:
+        work = shared if free else shared / f"alone-{own_token()}"
+        if not free:
+            LOGGER.info("another process is at work on these sessions; working in %s", work)
+        gone = _gone(tasks)
+        tasks = {label: task for label, task in tasks.items() if label not in gone}
+        failed = _run_graph(tasks, card, config, work=work, run_id=run_id, graph=graph)
+        failed |= gone
+        if not free:
+            shutil.rmtree(work, ignore_errors=True)
+        elif config.clean_workdir and not failed:
+            _clean(names, work, run_id)
+        return failed
+
+
+def _gone(tasks: Mapping[str, Task]) -> dict[str, Left]:
+    """Sessions of which a file has gone since they were planned."""
+    found = {}
+    for label, task in tasks.items():
+        if missing := [name for name, path in task.inputs.items() if not path.exists()]:
+            unit = task.unit
+            reason = f"{', '.join(missing)} was there and is gone. Put it back, and run again."
+            found[label] = Left(
+                label, unit.subject, unit.session, "input_gone", reason, InputError.exit_code
+            )
+    return found
+
+
+def _clean(names: Sequence[str], work: Path, run_id: str) -> None:
+    """Remove the folders of this run's sessions; other jobs may share the work folder."""
+    for name in names:
+        shutil.rmtree(work / "relad_wf" / name, ignore_errors=True)
+    shutil.rmtree(work / "crashes" / run_id, ignore_errors=True)
+
+
+def _run_graph(
+    tasks: Mapping[str, Task],
+    card: Card,
+    config: Config,
+    *,
+    work: Path,
+    run_id: str,
+    graph: bool,
+) -> dict[str, Left]:
     from relad_workflows.base import init_relad_wf
     from relad_workflows.execute import execute
     from relad_workflows.memory import scale_memory
 
-    logs = {unit.label: _log_dir(config, unit.subject, run_id) for unit in plan.units}
-    for folder in logs.values():
+    units = [task.unit for task in tasks.values()]
+    if not units:
+        return {}
+    logs = {unit.label: _log_dir(config, unit.subject, run_id) for unit in units}
+    for label, folder in logs.items():
         _write_run_record(folder, config)
-    crash_dir = _run_dir(config) / "crashes" / run_id
+        sweep([config.output_dir / label.split("_")[0]])
+        forget(tasks[label].unit, config)
+    crash_dir = work / "crashes" / run_id
     crash_dir.mkdir(parents=True)
-    workflow = init_relad_wf(
-        plan.units, card=card, config=replace(config, work_dir=_run_dir(config))
-    )
-    scale_memory(workflow, memory_factors(plan.units))
+    workflow = init_relad_wf(units, card=card, config=replace(config, work_dir=work))
+    scale_memory(workflow, memory_factors(units))
     if graph:
         workflow.write_graph(graph2use="colored", format="svg")
-    started_ns = time.time_ns()
-    execute(workflow, config=config, crash_dir=crash_dir)
-    for label, paths in crash_files(crash_dir, plan.units).items():
+    done: set[str] = set()
+    by_name = {task.unit.graph_name: task for task in tasks.values()}
+
+    def on_session(name: str) -> None:
+        if _finish(by_name[name], card, config):
+            done.add(by_name[name].unit.label)
+
+    end: BaseException | None = None
+    try:
+        execute(workflow, config=config, crash_dir=crash_dir, on_session=on_session)
+    except (Stopped, OSError) as error:
+        end = error
+    failed = read_crashes(crash_dir, units)
+    for label, paths in crash_files(crash_dir, units).items():
         for path in paths:
-            shutil.copy(path, logs[label])
-    failed = read_crashes(crash_dir, plan.units)
-    for unit in plan.units:
-        if unit.label not in failed and not _written(unit, card, config, since_ns=started_ns):
-            failed[unit.label] = not_reached(unit)
+            with suppress(OSError):  # the reason is told on stderr as well
+                shutil.copy(path, logs[label])
+    for label, left in failed.items():
+        if left.exit_code == UNFORESEEN:
+            # A result that was cut short would be taken for whole by every later run.
+            LOGGER.info("%s: its steps are not kept, as nobody foresaw this error", label)
+            shutil.rmtree(work / "relad_wf" / tasks[label].unit.graph_name, ignore_errors=True)
+    with suppress(OSError):
+        crash_dir.rmdir()  # where nothing crashed
+    for unit in units:
+        if unit.label not in failed and unit.label not in done:
+            failed[unit.label] = ended(unit, end) if end else not_reached(unit)
     return failed
 
 
-def _written(unit: Unit, card: Card, config: Config, *, since_ns: int) -> bool:
-    """Whether this run wrote all tables of a session: the sinks always write anew."""
+def _finish(task: Task, card: Card, config: Config) -> bool:
+    """Whether this run wrote all tables of a session: the sinks always write anew.
+
+    It is marked as finished at once, while others are still under way.
+    """
+    unit = task.unit
     measured = [path for pet in unit.measured for path in measured_tables(pet, unit, card)]
-    paths = [config.output_dir / path for path in (*table_paths(unit, card), *measured)]
-    return all(path.is_file() and path.stat().st_mtime_ns >= since_ns for path in paths)
+    tables = {config.output_dir / path for path in (*table_paths(unit, card), *measured)}
+    if not tables <= set(written(task, config)):
+        return False
+    try:
+        if not mark(task, config):
+            LOGGER.warning("%s: an input changed meanwhile; the next run does it anew", unit.label)
+    except (OSError, OutputError) as error:
+        LOGGER.warning("%s: is done, but the next run will do it again: %s", unit.label, error)
+    LOGGER.info("%s: done", unit.label)
+    return True
 
 
 def _log_dir(config: Config, subject: str, run_id: str) -> Path:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 from relad_bids.cli.caches import private_caches
 from relad_bids.cli.parser import parse
-from relad_bids.errors import ReladError
+from relad_bids.cli.stopping import stoppable
+from relad_bids.errors import ReladError, Stopped
 
 THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
@@ -36,6 +37,9 @@ def run_command(program: str, command: Callable[[Namespace], int], args: Namespa
     )
     try:
         return command(args)
+    except Stopped as stop:
+        print(f"{program}: stopped by {stop}", file=sys.stderr)
+        return stop.exit_code
     except ReladError as error:
         logging.getLogger("relad_bids").debug("details:", exc_info=True)
         print(f"{program}: {error}", *getattr(error, "__notes__", ()), sep="\n  ", file=sys.stderr)
@@ -58,7 +62,8 @@ def _participant(args: Namespace) -> int:
     quiet_environment()
     from relad_bids.cli.participant import run_participant
 
-    return run_participant(args)
+    with stoppable():
+        return run_participant(args)
 
 
 def _group(args: Namespace) -> int:

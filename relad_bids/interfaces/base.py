@@ -11,8 +11,10 @@ import nibabel as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from relad_bids.bids.headers import missing_bytes, read_header, require_intact
 from relad_bids.core.grid import Grid
-from relad_bids.errors import ReladError
+from relad_bids.errors import ImageError, OutputError, ReladError
+from relad_bids.files import writing
 
 
 @contextmanager
@@ -68,8 +70,26 @@ def save(path: Path, data: NDArray, grid: Grid) -> str:
     image.set_sform(grid.affine, code=2)
     image.set_qform(grid.affine, code=2)
     image.header.set_xyzt_units("mm", "sec")
-    image.to_filename(path)
+    with writing(path):
+        image.to_filename(path)
     return str(path)
+
+
+def write_image(image: Any, path: str) -> None:
+    """Write an image of ANTs, and read it back: ITK says nothing of a disk that is full.
+
+    A file that was cut short would be taken for the step's result by every later run.
+    """
+    image.to_filename(path)
+    try:
+        require_intact(Path(path))
+        if missing := missing_bytes(Path(path), read_header(Path(path))):
+            raise ImageError(missing)
+    except ImageError as error:
+        raise OutputError(
+            f"{path} was not written whole; the disk of the work folder is probably full "
+            f"({error}). Make room, and run the same command again."
+        ) from None  # the first error of a chain is the one that is told
 
 
 def out_path(runtime: Any, name: str) -> Path:

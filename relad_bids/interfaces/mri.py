@@ -18,7 +18,14 @@ from nipype.interfaces.base import (
 
 from relad_bids.bids.images import require_usable
 from relad_bids.data.template import SPACES
-from relad_bids.interfaces.base import grid_from, load, naming_files, out_path, save
+from relad_bids.interfaces.base import (
+    grid_from,
+    load,
+    naming_files,
+    out_path,
+    save,
+    write_image,
+)
 from relad_bids.mri.determinism import pin_itk
 
 if TYPE_CHECKING:
@@ -51,7 +58,7 @@ def resample_file(
         [Path(t) for t in transforms],
         interpolation=interpolation,  # type: ignore[arg-type]
     )
-    ants.image_write(made, str(out_file))
+    write_image(made, str(out_file))
     return str(out_file)
 
 
@@ -104,7 +111,7 @@ class CorrectBias(SimpleInterface):
         with naming_files(in_file=self.inputs.in_file):
             corrected = correct_bias(ants.image_read(self.inputs.in_file))
         self._results["out_file"] = str(out_path(runtime, "n4.nii.gz"))
-        ants.image_write(corrected, self._results["out_file"])
+        write_image(corrected, self._results["out_file"])
         return runtime
 
 
@@ -140,7 +147,7 @@ class ExtractBrain(SimpleInterface):
                 engine=self.inputs.engine,
             )
         self._results["mask"] = str(out_path(runtime, "mask.nii.gz"))
-        ants.image_write(found.mask, self._results["mask"])
+        write_image(found.mask, self._results["mask"])
         self._results["t1w_to_mni_affine"] = str(found.affine_file)
         self._results["facts"] = {
             "volume_ml": float(found.volume_ml),
@@ -253,7 +260,7 @@ class SegmentTissue(SimpleInterface):
             )
         for name in ("csf", "gm", "wm"):
             self._results[name] = str(out_path(runtime, f"{name}.nii.gz"))
-            ants.image_write(getattr(maps, name), self._results[name])
+            write_image(getattr(maps, name), self._results[name])
         return runtime
 
 

@@ -85,7 +85,7 @@ class _SynthesisePETInputSpec(BaseInterfaceInputSpec):
     seeds = traits.List(traits.Int, mandatory=True, desc="one a tracer")
     n_samples = traits.Range(low=1, value=1, usedefault=True, desc="draws for each image")
     steps = traits.Int(desc="calls of the network for each draw; default: the checkpoint's")
-    device = traits.Enum("cpu", "cuda", usedefault=True, desc="where the network runs")
+    device = traits.Str("cpu", usedefault=True, desc="where the network runs: cpu, cuda, cuda:N")
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="tracers asked for at once")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from relad_bids.core.grid import Grid
 from relad_bids.core.intensity import MRIContract, PETContractName
 from relad_bids.errors import CheckpointError, UsageError
+from relad_bids.untrusted import read_json
 
 FORMAT = 1
 """Version of the card's layout; a card of another one is refused."""
@@ -103,8 +104,8 @@ def read_card(path: Path) -> Card:
         It is not JSON, of another format, or lacks or has unknown fields.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content: Any = read_json(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not JSON ({error}); a checkpoint card is.") from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
@@ -116,7 +117,7 @@ def read_card(path: Path) -> Card:
         content["affine"] = tuple(tuple(row) for row in content["affine"])
         content["sequences"] = tuple(content["sequences"])
         card = Card(**content)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint card of format 1: {error}.") from error
     if card.pet_contract not in get_args(PETContractName):
         raise CheckpointError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relad_bids.config import Device
-from relad_bids.errors import CheckpointError, DataError, UsageError
+from relad_bids.errors import CheckpointError, DataError, DeviceMemoryError, UsageError
 from relad_bids.model.base import Model
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import load_checkpoint
 from relad_bids.model.diffusion.sampler import timestep_pairs
 from relad_bids.model.diffusion.schedule import build_schedule
 from relad_bids.model.registry import KINDS
+
+LOGGER = logging.getLogger("relad_bids")
 
 OWN_WALK = frozenset({"ddgan"})
 """Kinds that learned the steps of one walk and take no other number."""
@@ -79,10 +83,26 @@ class Predictor:
             raise DataError(f"the network takes MRI of shape {expected}, got {mri.shape}.")
         x: Tensor = torch.from_numpy(mri)[None].to(self.device)
         index = self.card.tracer(tracer).index
-        answer = self.network.predict(
-            x, index, n_samples=n_samples, steps=steps, generator=generator
-        )
+        before = generator.get_state() if generator else None
+        ask = partial(self.network.predict, x, index, n_samples=n_samples, steps=steps)
+        try:
+            answer = ask(generator=generator)
+        except torch.OutOfMemoryError:
+            LOGGER.warning("the memory of %s ran out; asking again with it emptied", self.device)
+            answer = self._once_more(partial(ask, generator=_set_back(generator, before)))
         return np.asarray(answer.float().cpu().numpy())
+
+    def _once_more(self, ask: Callable[[], Tensor]) -> Tensor:
+        """Ask the same with what torch keeps for reuse given back: never for something less."""
+        torch.cuda.empty_cache()
+        try:
+            return ask()
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError(
+                f"the memory of {self.device} is too small for {self.card.name} on "
+                f"{' x '.join(map(str, self.card.shape))} voxels ({error}). Use --device cpu, "
+                "another GPU, or end what else runs on this one."
+            ) from error
 
     def draws(
         self,
@@ -95,11 +115,17 @@ class Predictor:
     ) -> Iterator[NDArray[np.float32]]:
         """Yield the samples of :meth:`predict`, (I, J, K) each, so that one is held at a time.
 
+        One is asked for at a time: the smallest batch there is.
         They depend on ``seed`` and on nothing that was drawn before for others.
         """
         generator = torch.Generator().manual_seed(seed)
         for _ in range(n_samples):
             yield self.predict(mri, tracer, steps=steps, generator=generator)[0, 0]
+
+
+def _set_back(generator: torch.Generator | None, state: Tensor | None) -> torch.Generator | None:
+    """Let chance begin where it began, so that what is asked twice has one answer."""
+    return generator.set_state(state) if generator is not None and state is not None else None
 
 
 def sampling_steps(card: Card, *, n_samples: int, steps: int | None) -> int:
@@ -165,13 +191,24 @@ def resolve_device(asked: Device) -> Device:
     Raises
     ------
     UsageError
-        ``cuda`` was asked for and none is visible.
+        A GPU was asked for that torch does not see.
     """
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cuda" and not torch.cuda.is_available():
+        return "cuda" if n_gpus else "cpu"
+    number = int(asked.partition(":")[2] or 0)
+    if asked != "cpu" and number >= n_gpus:
         raise UsageError(
-            "--device cuda was asked for and torch sees no GPU. Use --device cpu, or start the "
-            "container with --gpus all (Docker) or --nv (Apptainer)."
+            f"--device {asked} was asked for and torch sees {n_gpus or 'no'} "
+            f"GPU{'s' if n_gpus > 1 else ''}. Use --device cpu, or start the container with "
+            "--gpus all (Docker) or --nv (Apptainer)."
         )
     return asked
+
+
+def device_text(device: str) -> str:
+    """A device in words, for the log: with the name and memory of a GPU."""
+    if not device.startswith("cuda"):
+        return device
+    gpu = torch.cuda.get_device_properties(torch.device(device))
+    return f"{device} ({gpu.name}, {gpu.total_memory / 2**30:.0f} GiB)"

@@ -68,4 +68,9 @@ class Fields:
 
 def _is_number(value: object) -> bool:
     """``True`` is an int to Python, and JSON as Python reads it has ``NaN``: neither counts."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

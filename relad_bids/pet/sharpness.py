@@ -6,11 +6,13 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from relad_bids.core.resolution import SAME_FWHM_MM
 from relad_bids.errors import DataError, InputError
 from relad_bids.pet.fields import Fields
+from relad_bids.untrusted import read_text
 
 FIELD = "FullWidthHalfMaximum"
 
@@ -145,11 +147,13 @@ def read_psf_table(path: Path) -> dict[Key, Width]:
     """
     if not path.is_file():
         raise InputError(f"--pet-psf-tsv: {path} was looked for and is not there. Give a table.")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    try:
+        rows = list(csv.DictReader(StringIO(read_text(path), newline=""), delimiter="\t"))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a table ({error}); mend the file.") from error
     needed = ("participant_id", *PSF_COLUMNS)
     if not rows or not set(needed) <= set(rows[0]):
-        found = ", ".join(rows[0]) if rows else "no row"
+        found = ", ".join(map(str, rows[0])) if rows else "no row"
         raise DataError(
             f"{path} holds {found}; needed are the columns {', '.join(needed)}, separated by tabs."
         )

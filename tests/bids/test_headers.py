@@ -76,7 +76,7 @@ def test_nothing_there(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(ImageError, match=r"cannot be read .*directory"):
+    with pytest.raises(ImageError, match=r"cannot be read .*is a folder"):
         read_header(tmp_path)
 
 

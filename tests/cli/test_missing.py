@@ -1,5 +1,7 @@
 """Who is missing: every state in which a job can leave a session."""
 
+from dataclasses import replace
+
 import pytest
 from toys import tiny_card, tiny_config, tiny_measured, tiny_unit
 
@@ -7,6 +9,7 @@ from relad_bids.bids.outputs import product_path
 from relad_bids.cli.missing import list_missing, missing
 from relad_bids.core.qc import qc_row
 from relad_bids.files import write_table
+from relad_bids.finished import mark, task_of
 from relad_bids.plan import Left, Plan
 from relad_bids.records import resolution_label, table_paths
 from relad_bids.records_measured import measured_tables
@@ -27,6 +30,10 @@ def write_qc(label, config, status, reason=None):
 
 def write_results(unit, config, *, but=None):
     """All that a finished session has and that is looked at; files are empty."""
+    for scan in (unit.t1w, unit.flair, *(pet.path for pet in unit.measured)):
+        scan.parent.mkdir(parents=True, exist_ok=True)
+        scan.touch()
+    task = task_of(unit, checkpoint=CARD.sha256, config=config)
     write_qc(unit.label, config, "ok")
     measured = [path for pet in unit.measured for path in measured_tables(pet, unit, CARD)]
     for path in (*table_paths(unit, CARD), *measured, f"{unit.label}.html"):
@@ -34,6 +41,7 @@ def write_results(unit, config, *, but=None):
         file.parent.mkdir(parents=True, exist_ok=True)
         if str(path) != str(but):
             file.touch()
+    assert mark(task, config)
     return [*table_paths(unit, CARD), *measured, f"{unit.label}.html"]
 
 
@@ -46,6 +54,14 @@ def test_a_finished_session_is_not_missing(config):
     assert reasons(config, unit) == {unit.label: "no results yet"}
     write_results(unit, config)
     assert reasons(config, unit) == {}
+
+
+def test_a_session_done_in_another_way_is_missing(config):
+    unit = tiny_unit(config)
+    write_results(unit, config)
+    other = replace(config, min_coverage=0.9)
+    (reason,) = reasons(other, unit).values()
+    assert reason == "was done with other inputs, settings, weights or another version"
 
 
 @pytest.mark.parametrize("which", range(5))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nb
@@ -227,6 +230,36 @@ def test_the_validator_finds_nothing_and_would_find_something(run, tmp_path):
     code, found = issues(broken)
     assert code == 16
     assert found
+
+
+def test_a_finished_session_is_not_done_again(run, dataset, tmp_path):
+    """Known by its content alone: nothing of the work folder is there."""
+    _, first, _ = run
+    out = shutil.copytree(first, tmp_path / "out")
+    args = ("-w", tmp_path / "work", "--nprocs", 1, "--sloppy")
+    done = relad_bids(dataset, out, "participant", *args)
+    assert done.returncode == 0, done.stderr
+    assert "sub-001: finished before, nothing of it has changed; skipped" in done.stderr
+    assert "1 done, 1 left out, 0 failed" in done.stderr
+    assert not list((tmp_path / "work").rglob("relad_wf"))
+
+
+def test_a_run_that_is_killed_and_started_again(run, dataset, tmp_path):
+    """At the moment the first table stands: nothing half-written, then the same bytes."""
+    _, first, work = run
+    out = tmp_path / "out"
+    args = (dataset, out, "participant", "-w", work, "--nprocs", 1, "--sloppy")
+    command = [sys.executable, "-m", "relad_bids", *map(str, args)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as killed:
+        while killed.poll() is None and not list(out.glob(TABLE)):
+            time.sleep(0.01)
+        os.killpg(killed.pid, signal.SIGKILL)
+    whole = digests(out)
+    assert all(digests(first)[name] == content for name, content in whole.items())
+    again = relad_bids(*args)
+    assert again.returncode == 0, again.stderr
+    assert digests(out) == digests(first)
+    assert not list(out.rglob("*.part"))
 
 
 def test_two_processes_write_the_same_bytes(run, dataset, tmp_path):

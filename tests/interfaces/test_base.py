@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import nibabel as nb
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from toys import oblique
 
 from relad_bids.core.grid import Grid
-from relad_bids.errors import DataError, GridMismatchError
+from relad_bids.errors import DataError, GridMismatchError, OutputError
 from relad_bids.interfaces.base import (
     grid_from,
     grid_of_file,
@@ -15,6 +16,7 @@ from relad_bids.interfaces.base import (
     load_on,
     naming_files,
     save,
+    write_image,
 )
 
 SHAPE = (6, 9, 7)
@@ -88,3 +90,25 @@ def test_a_grid_from_plain_lists():
     grid = grid_from({"shape": [6, 9, 7], "affine": affine.tolist()})
     Grid(SHAPE, affine).require_same(grid, ours="a", theirs="b")
     assert grid.shape == SHAPE
+
+
+class CutShort:
+    """What ITK does on a full disk: it writes what fits, and says nothing."""
+
+    def __init__(self, content, kept):
+        self.content = content[:kept]
+
+    def to_filename(self, path):
+        Path(path).write_bytes(self.content)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+def test_an_image_that_was_cut_short_is_no_result(tmp_path, make_nifti, ending):
+    data = np.random.default_rng(1).random((20, 24, 22), dtype=np.float32)
+    content = Path(make_nifti(f"whole{ending}", data, np.eye(4))).read_bytes()
+    path = str(tmp_path / f"made{ending}")
+    write_image(CutShort(content, None), path)
+    assert Path(path).read_bytes() == content
+    for kept in (0, 100, len(content) // 2, len(content) - 1):
+        with pytest.raises(OutputError, match="not written whole; the disk"):
+            write_image(CutShort(content, kept), path)

@@ -4,7 +4,7 @@ import torch
 from small_models import KINDS, small
 from toys import SHAPE, TRACERS, drawing_card, tiny_card, tiny_network
 
-from relad_bids.errors import CheckpointError, DataError, UsageError
+from relad_bids.errors import CheckpointError, DataError, DeviceMemoryError, UsageError
 from relad_bids.model.card import TracerOutput
 from relad_bids.model.predictor import Predictor, resolve_device, sampling_steps
 
@@ -169,3 +169,44 @@ def test_two_steps_are_enough_for_a_network_that_predicts_noise():
 def test_a_kind_that_nobody_knows():
     with pytest.raises(CheckpointError, match=r"of the kind 'gold'; this version knows mean,"):
         sampling_steps(tiny_card(kind="gold"), n_samples=1, steps=None)
+
+
+class Forgetful(torch.nn.Module):
+    """A network that draws, on a device whose memory runs out the first times."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times, self.asked = times, 0
+
+    def predict(self, x, index, *, n_samples, steps, generator):
+        self.asked += 1
+        noise = torch.randn((n_samples, 1, *SHAPE), generator=generator)
+        if self.asked <= self.times:
+            raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+        return noise
+
+
+def test_memory_that_runs_out_changes_no_number(mri, caplog):
+    """Asked again it draws what it would have drawn, and the log says that it was asked again."""
+    well, badly = (Predictor(Forgetful(n), tiny_card(), device="cpu") for n in (0, 1))
+    expected = list(well.draws(mri, "pib", n_samples=3, seed=5))
+    assert not caplog.records
+    np.testing.assert_array_equal(list(badly.draws(mri, "pib", n_samples=3, seed=5)), expected)
+    assert "memory of cpu ran out" in caplog.text
+
+
+def test_memory_that_is_too_small(mri):
+    predictor = Predictor(Forgetful(2), tiny_card(), device="cpu")
+    with pytest.raises(
+        DeviceMemoryError, match=r"too small for tiny on 16 x 20 x 24.*--device cpu"
+    ):
+        predictor.predict(mri, "pib")
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("auto") == "cuda"
+    assert resolve_device("cuda:1") == "cuda:1"
+    with pytest.raises(UsageError, match="cuda:2 was asked for and torch sees 2 GPUs"):
+        resolve_device("cuda:2")

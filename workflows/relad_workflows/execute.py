@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nipype import config as nipype_config
 from nipype.pipeline.engine import Workflow
 
 from relad_bids.config import Config
+from relad_workflows.pool import WatchedPool
 
 LOGGER = logging.getLogger("relad_bids")
 
-LOCAL_PLUGINS = ("MultiProc", "LegacyMultiProc")
+POOL = "MultiProc"
+"""Done by :class:`~relad_workflows.pool.WatchedPool`, which takes the same arguments."""
+
+LOCAL_PLUGINS = (POOL, "LegacyMultiProc")
 """Plugins that share out the CPUs and the memory of this machine."""
 
 POLL_S = 0.1
 """Nipype's default of 2 s costs two seconds per chained step."""
 
 
-def execute(workflow: Workflow, *, config: Config, crash_dir: Path) -> None:
+def execute(
+    workflow: Workflow,
+    *,
+    config: Config,
+    crash_dir: Path,
+    on_session: Callable[[str], None] = lambda _: None,
+) -> None:
     """Run all sessions; a failing one leaves a crash file and the others go on.
 
     Parameters
@@ -30,15 +41,27 @@ def execute(workflow: Workflow, *, config: Config, crash_dir: Path) -> None:
         CPUs, memory, whether to stop at the first crash.
     crash_dir
         Existing folder for this run's crash files.
+    on_session
+        Called with the name of a session's graph as soon as all of its steps are done.
     """
     settings = _settings(config, crash_dir)
     # A workflow and its nodes copy the settings when they are made, so both need telling.
     nipype_config.update_config({"execution": settings})
     workflow.config["execution"].update(settings)
     _quiet_steps()
-    plugin, arguments = _plugin(config)
+    name, arguments = config.plugin or (POOL, {})
+    limits = {
+        "n_procs": config.nprocs,
+        "memory_gb": config.mem_mb / 1024,
+        "raise_insufficient": False,
+    }
+    if name in LOCAL_PLUGINS:
+        arguments = {**limits, **arguments}
     try:
-        workflow.run(plugin=plugin, plugin_args=arguments)
+        if name == POOL:
+            _run_pool(workflow, arguments, on_session)
+        else:
+            _run_plugin(workflow, name, arguments, on_session, crash_dir)
     except RuntimeError as error:
         # Nipype raises after everything that could run has run; the crash files say what failed.
         LOGGER.debug("nipype: %s", error)
@@ -55,19 +78,38 @@ def _settings(config: Config, crash_dir: Path) -> dict[str, str]:
         "stop_on_first_crash": str(config.stop_on_first_crash).lower(),
         "remove_unnecessary_outputs": "false",
         "check_version": "false",
+        # A page about the graph, which runs that share the folder would write over each other.
+        "create_report": "false",
     }
 
 
-def _plugin(config: Config) -> tuple[str, dict[str, object]]:
-    limits: dict[str, object] = {
-        "n_procs": config.nprocs,
-        "memory_gb": config.mem_mb / 1024,
-        "raise_insufficient": False,
-    }
-    if config.plugin is not None:
-        name, arguments = config.plugin
-        return name, {**(limits if name in LOCAL_PLUGINS else {}), **arguments}
-    return ("Linear", {}) if config.nprocs == 1 else ("MultiProc", limits)
+def _run_pool(
+    workflow: Workflow, arguments: Mapping[str, object], on_session: Callable[[str], None]
+) -> None:
+    """One CPU has a worker, too: this process stays free to see it die and to be stopped."""
+    pool = WatchedPool(dict(arguments), on_session=on_session)
+    try:
+        workflow.run(plugin=pool)
+    finally:
+        pool.close()
+
+
+def _run_plugin(
+    workflow: Workflow,
+    name: str,
+    arguments: Mapping[str, object],
+    on_session: Callable[[str], None],
+    crash_dir: Path,
+) -> None:
+    """Nipype's other plugins do not tell when a session is done: those without a crash are."""
+    sessions = [node.name for node in workflow._graph.nodes()]
+    try:
+        workflow.run(plugin=name, plugin_args=dict(arguments))
+    finally:
+        crashed = "".join(path.read_text() for path in crash_dir.glob("crash-*.txt"))
+        for session in sessions:
+            if f".{session}." not in crashed:
+                on_session(session)
 
 
 def _quiet_steps() -> None:
