@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from relad_bids.core import evaluation
 from relad_bids.core.agreement import ASSOCIATIONS, METRICS, agreement, concordance
 from relad_bids.core.calibration import conformal_factors, spread_calibration
-from relad_bids.core import evaluation
 from relad_bids.core.evaluation import (
     TABLE_COLUMNS,
     compare,
