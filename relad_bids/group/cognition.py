@@ -107,8 +107,9 @@ def _samples(
         if len(both):
             found["with-measured"] = _sample(both, pet, real, volumes, people)
     of_row = people.of(scored, ["diagnosis"])["diagnosis"]
-    if of_row.nunique() > 1:
-        for diagnosis, rows in scored.groupby(of_row, sort=True):
+    groups = list(scored.groupby(of_row, sort=True))
+    if len(groups) > 1:
+        for diagnosis, rows in groups:
             found[f"diagnosis {diagnosis}"] = _sample(rows, pet, None, volumes, people)
     return found
 
