@@ -103,6 +103,7 @@ GROUP_STATISTICS: Mapping[str, str] = {
     "subgroups": "group/desc-subgroups_stats.tsv",
     "combat": "group/desc-combat_voi.tsv",
     "combat_effects": "group/desc-combat_stats.tsv",
+    "mixed": "group/desc-mixed_stats.tsv",
 }
 """What the group level makes of the joined tables."""
 

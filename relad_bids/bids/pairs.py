@@ -9,8 +9,9 @@ sidecar that does not say otherwise.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from relad_bids.pet.sharpness import FIELD as FWHM
 from relad_bids.plan import session_label
 from relad_bids.tables import find_tracer
 from relad_bids.untrusted import read_json
+
+LOGGER = logging.getLogger(__name__)
 
 SHOWN = 10
 """Sessions listed in a message before it stops."""
@@ -60,6 +63,16 @@ class Pairs:
         told = {_told(path).get(FWHM) for pair in self.pairs for path in pair.pet.values()}
         only = told.pop() if len(told) == 1 else None
         return float(only) if isinstance(only, int | float) else None
+
+    def resolutions(self) -> Mapping[str, Mapping[str, int]]:
+        """Tracer -> FWHM in words -> how many of its targets have it."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for pair in self.pairs:
+            for tracer, path in pair.pet.items():
+                width = _told(path).get(FWHM)
+                known = isinstance(width, int | float)
+                found[tracer][f"{width:g} mm" if known else "unknown width"] += 1
+        return found
 
     def table(self) -> pd.DataFrame:
         """One row per pair, in their order: labels as in BIDS tables, and what there is of it."""
@@ -125,12 +138,21 @@ def find_pairs(
     if not pairs:
         lines = (f"{label}: {' '.join(reasons)}" for label, reasons in lacks.items())
         raise InputError("\n  ".join([_nothing(where), *list(lines)[:SHOWN]]))
-    return Pairs(
+    found_pairs = Pairs(
         tuple(pairs),
         lacks,
         where.tracers,
         {tracer: _one_reference(tracer, found) for tracer, found in references.items() if found},
     )
+    for tracer, widths in found_pairs.resolutions().items():
+        if len(widths) > 1:
+            told = ", ".join(f"{n} of {width}" for width, n in widths.items())
+            LOGGER.warning(
+                "the measured PET of %s in %s has several resolutions (FWHM): %s; a network that "
+                "learns from it has none that can be told or undone. Quantify the sessions again "
+                "with --pet-fwhm to bring them to one.", tracer, root, told,
+            )  # fmt: skip
+    return found_pairs
 
 
 def join_pairs(found: Sequence[Pairs]) -> Pairs:

@@ -25,6 +25,10 @@ LIMITS_Z = 1.96
 ROUNDING = 1e-12
 """A standard deviation below this share of the largest value is rounding, and counts as 0."""
 
+_LOST = 1e-4
+"""A variance below this share of the second moment has lost 4 of its 16 digits in their
+difference, and is taken again around its own mean."""
+
 METRICS: Mapping[str, str] = {
     "bias": "mean of estimate - truth",
     "mae": "mean of |estimate - truth|",
@@ -47,7 +51,16 @@ METRICS: Mapping[str, str] = {
 """Property of :class:`Agreement` -> its definition, for the dictionary beside a table."""
 
 CORRELATIONS = frozenset({"pearson", "spearman", "ccc", "icc_a1", "icc_c1"})
-"""Metrics that a handful of participants cannot give."""
+"""Metrics that weigh how participants vary together."""
+
+ASSOCIATIONS = CORRELATIONS | {
+    "sd_ratio",
+    "calibration_slope",
+    "calibration_intercept",
+    "proportional_bias_mean",
+    "proportional_bias_truth",
+}
+"""Metrics that a handful of participants cannot give: correlations, slopes, ratios of spread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +109,18 @@ class Agreement:
     @property
     def spearman(self) -> Values:
         """Pearson correlation of the midranks within each row of weights."""
-        x, y = self._ranks(self.estimate), self._ranks(self.truth)
-        return _ratio(self._covariance_of(x, y), np.sqrt(self._variance(x) * self._variance(y)))
+        draws = self.weight.shape[:-1]
+        flat = self.weight.reshape(int(np.prod(draws)), self.truth.size)
+        weight = np.ascontiguousarray(flat.T)
+        x, y = _midranks(self.estimate, weight), _midranks(self.truth, weight)
+        n = weight.sum(0)
+
+        def moment(a: Values, b: Values) -> Values:
+            found = _ratio(np.einsum("nd,nd,nd->d", weight, a, b), n)
+            return np.where(np.abs(found) <= (ROUNDING * n) ** 2, 0.0, found)
+
+        found = _ratio(moment(x, y), np.sqrt(moment(x, x) * moment(y, y)))
+        return found.reshape(draws)
 
     @property
     def ccc(self) -> Values:
@@ -216,7 +239,8 @@ class Agreement:
         return variance * _ratio(self.n, self.n - 1)
 
     def _mean(self, values: Values) -> Values:
-        return _ratio((self.weight * values).sum(-1), self.n)
+        # einsum: no array of all draws in between, and the same sum on any number of threads.
+        return _ratio(np.einsum("...n,n->...", self.weight, values), self.n)
 
     def _variance(self, values: Values) -> Values:
         found = self._covariance_of(values, values)
@@ -224,21 +248,26 @@ class Agreement:
         return np.where(found <= rounding, 0.0, found)
 
     def _covariance_of(self, a: Values, b: Values) -> Values:
-        """With 1/n; (N,) or (..., N)."""
-        return self._mean((a - self._mean(a)[..., None]) * (b - self._mean(b)[..., None]))
+        """With 1/n, of (N,) values.
 
-    def _ranks(self, values: Values) -> Values:
-        """Midranks (..., N), up to a constant: the weight below, and half of that at a value."""
-        order = np.argsort(values, kind="stable")
-        ordered = values[order]
-        upto = np.cumsum(self.weight[..., order], axis=-1)
-        # Of a run of equal values: the weight before its first and up to its last.
-        first = np.searchsorted(ordered, ordered, side="left")
-        last = np.searchsorted(ordered, ordered, side="right") - 1
-        before = np.where(first > 0, upto[..., first - 1], 0.0)
-        found = np.empty(self.weight.shape)
-        found[..., order] = (before + upto[..., last]) / 2
-        return np.where(np.isfinite(values), found, np.nan)
+        Moments around the mean of all pairs first: one pass over the draws and no copy of them.
+        Where a draw lies so far off that digits are lost, around its own mean.
+        """
+        if not self.truth.size:
+            return np.full(self.n.shape, np.nan)
+        a, b = a - a.mean(), b - b.mean()
+        mean_a, mean_b = self._mean(a), self._mean(b)
+        found = np.asarray(self._mean(a * b) - mean_a * mean_b)
+        lost = self._lost(a, mean_a) | self._lost(b, mean_b)
+        if lost.any():
+            rows = Agreement(self.estimate, self.truth, self.weight[lost])
+            away_a, away_b = (x - rows._mean(x)[..., None] for x in (a, b))
+            found[lost] = _ratio((rows.weight * away_a * away_b).sum(-1), rows.n)
+        return found
+
+    def _lost(self, centred: Values, mean: Values) -> NDArray[np.bool_]:
+        second = self._mean(centred**2)
+        return np.asarray(second - mean**2 <= _LOST * second)
 
 
 @dataclass(frozen=True)
@@ -343,3 +372,25 @@ def _ratio(above: ArrayLike, below: ArrayLike) -> Values:
     a, b = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     undefined = np.full(np.broadcast_shapes(a.shape, b.shape), np.nan)
     return np.divide(a, b, out=undefined, where=b != 0)
+
+
+def _midranks(values: Values, weight: Values) -> Values:
+    """Midranks within each draw around their mean (N, D), of weights (N, D).
+
+    The weight below, and half of that at a value; their weighted mean is half of all weight.
+    Participants along the first axis: to put them in order moves whole rows of memory.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered, upto = values[order], np.cumsum(weight[order], axis=0)
+    # Of a run of equal values: the weight before its first and up to its last.
+    first = np.searchsorted(ordered, ordered, side="left")
+    last = np.searchsorted(ordered, ordered, side="right") - 1
+    upto = np.concatenate([np.zeros_like(weight[:1]), upto])
+    place = np.empty_like(order)
+    place[order] = np.arange(order.size)
+    found = upto[first[place]]
+    found += upto[last[place] + 1]
+    found -= weight.sum(0)
+    found /= 2
+    found[~np.isfinite(values)] = np.nan
+    return found

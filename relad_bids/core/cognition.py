@@ -67,6 +67,7 @@ COGNITION_COLUMNS: Mapping[str, dict[str, object]] = {
         "Levels": {
             "all": "with score, MRI volumes and synthetic PET",
             "with-measured": "those who have measured PET, too",
+            "diagnosis <name>": "of all, those who have this diagnosis in participants.tsv",
         },
     },
     "model": {"Description": "Model, or difference of two", "Levels": MODELS},

@@ -323,19 +323,19 @@ def _areas(score: Values, positive: Flags, weight: Values) -> Values:
     if np.isnan(score).any():
         return np.full((2, *weight.shape[:-1]), np.nan)
     order = np.argsort(-score, kind="stable")
-    counted = weight[..., order]
+    # Participants along the first axis: to put them in order moves whole rows of memory.
+    flat = weight.reshape(int(np.prod(weight.shape[:-1])), score.size)
+    counted = np.ascontiguousarray(flat.T)[order]
     last = np.flatnonzero(np.diff(score[order], append=-np.inf))  # of each run of equal scores
-    true = np.cumsum(counted * positive[order], axis=-1)[..., last]
-    called = np.cumsum(counted, axis=-1)[..., last]
-    false = called - true
-    none = np.zeros((*weight.shape[:-1], 1))
-    roc = np.trapezoid(
-        np.concatenate([none, true], -1), np.concatenate([none, false], -1), axis=-1
-    )
+    true = np.cumsum(counted * positive[order, None], axis=0)[last]
+    called = np.cumsum(counted, axis=0)[last]
+    false, gained = called - true, np.diff(true, axis=0, prepend=0)
+    # Trapezoids: of each step to the right, the mean height on both sides.
+    roc = (np.diff(false, axis=0, prepend=0) * (true - gained / 2)).sum(0)
     # Nobody drawn is called yet where the precision is undefined, so it does not count.
-    precision = true / np.maximum(called, 1)
-    pr = (np.diff(true, axis=-1, prepend=0) * precision).sum(-1)
-    return np.stack([roc / (true[..., -1] * false[..., -1]), pr / true[..., -1]])
+    pr = (gained * (true / np.maximum(called, 1))).sum(0)
+    found = np.stack([roc / (true[-1] * false[-1]), pr / true[-1]])
+    return found.reshape(2, *weight.shape[:-1])
 
 
 def _log_odds(training_score: Values, training_positive: Flags, score: Values) -> Values:

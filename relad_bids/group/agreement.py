@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from relad_bids.core.agreement import CORRELATIONS
+from relad_bids.core.agreement import ASSOCIATIONS
 from relad_bids.core.cohort_floors import left_out, permuted, ridge_on
 from relad_bids.core.evaluation import dictionary, evaluate
 from relad_bids.core.skill import SKILL_COLUMNS, skill_table
@@ -110,23 +110,14 @@ def with_floors(
     return pairs.assign(**{name: found[name] for name in floors}), floors
 
 
-_MEANINGLESS = CORRELATIONS | {
-    "sd_ratio",
-    "calibration_slope",
-    "calibration_intercept",
-    "proportional_bias_mean",
-    "proportional_bias_truth",
-}
-"""Of the mean of the others, which knows of the person only what is not in it."""
-
-
 def agreement_tables(
     pairs: pd.DataFrame, floors: Sequence[str], *, rng: np.random.Generator, n_draws: int
 ) -> tuple[Table, Table]:
     """Agreement per tracer and VOI, and the skill over each floor with its verdict."""
     agreed = evaluate(pairs, rng=rng, floors=floors, n_draws=n_draws)
     if "mean" in floors:
-        agreed.loc[agreed["metric"].isin(_MEANINGLESS), "mean"] = np.nan
+        # The mean of the others knows of the person only what is not in it.
+        agreed.loc[agreed["metric"].isin(ASSOCIATIONS), "mean"] = np.nan
     skill = skill_table(
         agreed, pairs, floors=floors, primary=primaries(pairs), rng=rng, n_draws=n_draws,
         words=FLOORS,

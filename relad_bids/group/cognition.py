@@ -17,19 +17,23 @@ from relad_bids.group.written import Table
 
 PERSON = ("age", "female", "education")
 
+MAX_YEARS_APART = 0.5
+"""Between scan and score (pet-quantification, section 5.7: 6 months on either side)."""
+
 
 def cognition(
     primary: pd.DataFrame,
     scores: Mapping[str, pd.DataFrame],
     volumes: pd.DataFrame,
     people: People,
+    times: pd.DataFrame,
     checkpoints: Checkpoints,
     settings: GroupSettings,
     *,
     rng: np.random.Generator,
     notes: list[str],
 ) -> Table:
-    """Score the nested models for each score and tracer.
+    """Score the nested models for each score and tracer: everybody, and each diagnosis.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def cognition(
         pet = _by_session(images)
         real = _by_session(rows[(rows["source"] == "real") & (rows["tracer"] == tracer)])
         for score, values in scores.items():
-            for name, sample in _samples(values, pet, real, volumes, people).items():
+            for name, sample in _samples(values, pet, real, volumes, people, times).items():
                 found = cognition_table(
                     sample, rng=rng, n_permutations=settings.n_permutations,
                     n_draws=settings.n_draws,
@@ -59,6 +63,9 @@ def cognition(
         "Theory": THEORY,
         "Permutations": settings.n_permutations,
         "Folds": "5 of participants, penalties by 5 inner folds",
+        "ScoreToScan": f"nearest score within {MAX_YEARS_APART:g} years of the scan where the "
+        "scores have sessions, and those have times; else of the same session; scores without "
+        "sessions go with the first scan, whenever it was",
     }
     return Table("cognition", table, COGNITION_COLUMNS, facts)
 
@@ -88,25 +95,60 @@ def _samples(
     real: pd.DataFrame,
     volumes: pd.DataFrame,
     people: People,
+    times: pd.DataFrame,
 ) -> dict[str, Sample]:
-    """Everybody with score, MRI and synthetic PET, and those who have measured PET, too."""
-    scored = _at_sessions(values, pet)
+    """Everybody with score, MRI and synthetic PET, those who have measured PET, too, and those
+    of each diagnosis: it lies between disease and score, and is no covariate."""
+    scored = at_sessions(values, pet, times)
     everyone = _sample(scored, pet, None, volumes, people)
     found = {"all": everyone}
     if len(real):
         both = scored[scored.set_index(SESSION_KEYS).index.isin(real.index)]
         if len(both):
             found["with-measured"] = _sample(both, pet, real, volumes, people)
+    of_row = people.of(scored, ["diagnosis"])["diagnosis"]
+    groups = list(scored.groupby(of_row, sort=True))
+    if len(groups) > 1:
+        for diagnosis, rows in groups:
+            found[f"diagnosis {diagnosis}"] = _sample(rows, pet, None, volumes, people)
     return found
 
 
-def _at_sessions(values: pd.DataFrame, pet: pd.DataFrame) -> pd.DataFrame:
-    """Scores with the session whose PET is used: the score's own, else the first there is."""
+def at_sessions(values: pd.DataFrame, pet: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
+    """Scores with the session whose PET is used.
+
+    Parameters
+    ----------
+    values
+        ``participant_id value``, and ``session_id`` where the scores are of sessions.
+    pet
+        Indexed by participant and session.
+    times
+        ``participant_id session_id years``, as far as known.
+
+    Returns
+    -------
+    DataFrame
+        ``values`` with the session of the PET. Of scores with sessions the nearest of each PET,
+        its own session's first, within :data:`MAX_YEARS_APART`; where times are not known, only
+        that of its own session. Each score serves once. Scores without sessions go with the
+        participant's first PET.
+    """
     sessions = pet.index.to_frame(index=False)
-    if "session_id" in values:
-        return values.merge(sessions, on=SESSION_KEYS)
-    first = sessions.sort_values("session_id").drop_duplicates("participant_id")
-    return values.merge(first, on="participant_id")
+    if "session_id" not in values:
+        first = sessions.sort_values("session_id").drop_duplicates("participant_id")
+        return values.merge(first, on="participant_id")
+    keys = list(SESSION_KEYS)
+    scores = values.merge(times, on=keys, how="left")
+    pairs = sessions.merge(times, on=keys, how="left").merge(
+        scores, on="participant_id", suffixes=("", "_score")
+    )
+    apart = (pairs["years"] - pairs["years_score"]).abs()
+    apart = apart.mask(pairs["session_id"] == pairs["session_id_score"], 0.0)
+    near = pairs.assign(apart=apart)[apart <= MAX_YEARS_APART]
+    near = near.sort_values(["apart", "session_id_score"], kind="stable")
+    once = near.drop_duplicates(keys).drop_duplicates(["participant_id", "session_id_score"])
+    return once.sort_values(keys)[[*keys, "value"]].reset_index(drop=True)
 
 
 def _sample(

@@ -28,6 +28,7 @@ from relad_bids.group.ceiling import ceiling_table
 from relad_bids.group.cognition import cognition
 from relad_bids.group.groups import subgroups
 from relad_bids.group.harmonised import combat_tables
+from relad_bids.group.mixed import mixed
 from relad_bids.group.paired import paired_table
 from relad_bids.group.people import People, read_people, read_scores, read_session_times
 from relad_bids.group.positivity import positivity_tables
@@ -132,7 +133,7 @@ def _statistics(
     if scores:  # first, since it may refuse
         results.add(
             cognition(
-                scans.primary, scores, volumes, people, checkpoints, settings,
+                scans.primary, scores, volumes, people, times, checkpoints, settings,
                 rng=rng("cognition"), notes=results.notes,
             )
         )  # fmt: skip
@@ -161,6 +162,7 @@ def _statistics(
     n_draws, kept = settings.n_draws, results.tables.get("retest")
     LOGGER.info("comparing %d pairs of regional values", len(pairs))
     results.add(*agreement_tables(results.pairs, floors, rng=rng("agreement"), n_draws=n_draws))
+    results.add(mixed(pairs, people))
     results.add(ceiling_table(pairs, None if kept is None else kept.frame))
     results.add(*positivity_tables(results.pairs, floors, rng=rng("positivity"), n_draws=n_draws))
     results.add(subgroups(results.pairs, people, rng=rng("subgroups"), n_draws=n_draws))

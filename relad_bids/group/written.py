@@ -48,7 +48,8 @@ def require_parquet() -> None:
     if find_spec("pyarrow") is None:
         raise UsageError(
             "--parquet needs the package pyarrow, which is not installed here. Install it "
-            "(pip install pyarrow), or leave --parquet out; the same tables are written as TSV."
+            "(pip install 'relad-bids[parquet]'), or leave --parquet out; the same tables are "
+            "written as TSV."
         )
 
 

@@ -368,3 +368,26 @@ def test_targets_of_one_resolution_have_it(derivatives, told, fwhm):
         known = {} if width is None else {"FullWidthHalfMaximum": width}
         derivatives.pet(label, "11CPIB", sidecar={**MEASURED, **known})
     assert derivatives.find(tracers=("pib",)).fwhm_mm() == fwhm
+
+
+@pytest.mark.parametrize(
+    ("told", "warned"), [((8.0, 8), None), ((8, 6), "1 of 8 mm, 1 of 6 mm"),
+                         ((8, None), "1 of 8 mm, 1 of unknown width"), ((None, None), None)]
+)  # fmt: skip
+def test_a_mixture_of_resolutions_is_told(derivatives, caplog, told, warned):
+    for label, width in zip(("sub-01", "sub-02"), told, strict=True):
+        derivatives.mri(label)
+        known = {} if width is None else {"FullWidthHalfMaximum": width}
+        derivatives.pet(label, "11CPIB", sidecar={**MEASURED, **known})
+    derivatives.find(tracers=("pib",))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (warned is not None)
+    assert warned is None or (warned in said[0] and "pib" in said[0] and "--pet-fwhm" in said[0])
+
+
+def test_tracers_may_differ_in_resolution(derivatives, caplog):
+    derivatives.mri("sub-01")
+    derivatives.pet("sub-01", "11CPIB", sidecar={**MEASURED, "FullWidthHalfMaximum": 6})
+    derivatives.pet("sub-01", "18FAV1451", sidecar={**MEASURED, "FullWidthHalfMaximum": 8})
+    derivatives.find()
+    assert not caplog.records

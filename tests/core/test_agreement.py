@@ -362,3 +362,43 @@ def test_bland_altman_of_too_few(n):
     assert found.n == n
     assert found.bias == pytest.approx(0.2 if n else np.nan, nan_ok=True)
     assert np.isnan([found.sd, found.low, found.high, *found.bias_interval]).all()
+
+
+def two_passes(estimate, truth, row):
+    """What the metrics are of the pairs of one draw, written out one by one."""
+    drawn = np.repeat(np.arange(len(row)), row.astype(int))
+    x, y = estimate[drawn], truth[drawn]
+    with np.errstate(all="ignore"):
+        return {
+            "pearson": stats.pearsonr(x, y)[0],
+            "spearman": stats.spearmanr(x, y)[0],
+            "sd_ratio": x.std() / y.std(),
+            "calibration_slope": np.cov(x, y)[0, 1] / x.var(ddof=1),
+        }
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_many_draws_at_once_are_each_on_its_own(offset):
+    """Moments around the common mean: digits lost to an offset or to a far draw come back.
+
+    Rows: a usual draw, one of a tight cluster far from the others, where one pass would keep
+    about 4 digits, and all. 1e-9: an offset of 1e4 alone costs 5 of 16 digits of the values.
+    """
+    rng = np.random.default_rng(5)
+    near = rng.normal(0, 1, 30)
+    far = 500 + 1e-3 * rng.normal(0, 1, 5)
+    truth = offset + np.concatenate([near, far])
+    estimate = truth + np.concatenate([rng.normal(0, 0.3, 30), 1e-3 * rng.normal(0, 1, 5)])
+    rows = np.stack([rng.integers(0, 3, 35), np.r_[np.zeros(30), [3, 1, 1, 2, 1]], np.ones(35)])
+    found = agreement(estimate, truth, rows.astype(float))
+    for at, row in enumerate(rows):
+        for metric, value in two_passes(estimate, truth, row).items():
+            assert getattr(found, metric)[at] == pytest.approx(value, rel=1e-6 if offset else 1e-9)
+
+
+def test_draws_of_one_participant_vary_in_nothing(truth, other):
+    """One person again and again: no spread, and nothing that needs one."""
+    rows = np.eye(len(truth))[:4] * len(truth)
+    found = agreement(other, truth, rows)
+    for metric in ("pearson", "spearman", "sd_ratio", "calibration_slope"):
+        assert np.isnan(getattr(found, metric)).all(), metric

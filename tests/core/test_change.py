@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from statsmodels.regression.mixed_linear_model import MixedLM
 
 from relad_bids.core.change import CHANGE_COLUMNS, change_table
 
@@ -75,3 +76,36 @@ def test_fewest_people_with_two_scans(n, told):
 def test_scans_of_one_day_are_no_change():
     frame = scans(np.random.default_rng(6)).assign(years=0.0)
     assert change_table(frame).iloc[0]["n"] == 0
+
+
+class Broken:
+    """A fit with random slopes of which one thing is not sound; without them it is sound."""
+
+    def __init__(self, fit, **broken):
+        self.fit, self.broken = fit, broken
+
+    def __getattr__(self, name):
+        return self.broken[name] if name in self.broken else getattr(self.fit, name)
+
+
+@pytest.mark.parametrize(
+    ("broken", "model", "note"),
+    [
+        ({}, "intercept+slope", "ok"),
+        ({"converged": False}, "intercept", "random slopes did not converge"),
+        ({"cov_re": np.diag([0.01, 0.0])}, "intercept", "random slopes did not converge"),
+        ({"cov_re": np.diag([0.01, 1e-6])}, "intercept+slope", "ok"),
+        ({"bse_fe": np.full(2, np.nan)}, "intercept", "random slopes did not converge"),
+    ],
+)
+def test_random_slopes_that_are_not_sound_are_left_out(monkeypatch, broken, model, note):
+    fit = MixedLM.fit
+
+    def fitted(self, **settings):
+        found = fit(self, **settings)
+        return Broken(found, **broken) if self.k_re == 2 else found
+
+    monkeypatch.setattr(MixedLM, "fit", fitted)
+    row = change_table(scans(np.random.default_rng(7), n=30)).iloc[0]
+    assert (row["model"], row["note"]) == (model, note)
+    assert row["annual_change"] == pytest.approx(0.03, abs=0.01)

@@ -3,9 +3,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from relad_bids.core.agreement import CORRELATIONS, METRICS, agreement, concordance
+from relad_bids.core import evaluation
+from relad_bids.core.agreement import ASSOCIATIONS, METRICS, agreement, concordance
 from relad_bids.core.calibration import conformal_factors, spread_calibration
-from relad_bids.core.evaluation import TABLE_COLUMNS, compare, dictionary, evaluate, mean_scores
+from relad_bids.core.evaluation import (
+    TABLE_COLUMNS,
+    compare,
+    dictionary,
+    evaluate,
+    mean_scores,
+    swapped_p,
+)
 from relad_bids.core.floors import trained_floor
 from relad_bids.errors import DataError
 
@@ -168,8 +176,10 @@ def test_a_floor_is_compared_on_the_same_scans_or_not_at_all(rng, make_cohort, o
 
 @pytest.mark.parametrize(("n", "shown"), [(7, False), (8, True)])
 def test_fewest_participants_of_a_correlation(rng, n, shown, make_cohort):
+    """One rule for correlations, slopes and ratios of spread."""
     table = scores_of(make_cohort(n, rng), floors=["estimate"])
-    correlation = table["metric"].isin(CORRELATIONS)
+    correlation = table["metric"].isin(ASSOCIATIONS)
+    assert correlation.sum() == 10 * table["voi"].nunique()
     for column in ("value", "low", "high", "estimate"):
         assert (table.loc[correlation, column].notna() == shown).all()
     assert table.loc[~correlation & (table["metric"] != "skill_estimate"), "value"].notna().all()
@@ -280,6 +290,39 @@ def test_exact_p_of_a_few():
     found = compare([1, 2, 3, 4, 5], [2, 4, 6, 8, 10], rng=np.random.default_rng(1))
     assert found.p == pytest.approx(2 / 32)
     assert np.isnan([found.low, found.high]).all()
+
+
+@pytest.mark.parametrize("n", [2, 5, 10])
+def test_exact_p_is_that_of_scipy(rng, n):
+    """All 2^n exchanges, with ties among the differences: the same number, not about the same."""
+    x, y = np.round(rng.normal(0.2, 1, (2, n)), 1)
+    found = stats.permutation_test(
+        (x, y), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples",
+        n_resamples=2**n, vectorized=True,
+    ).pvalue  # fmt: skip
+    assert swapped_p(x, y, rng=np.random.default_rng(1), n_draws=2**n) == pytest.approx(found)
+
+
+def test_random_p_is_near_the_exact(rng):
+    """2^12 exchanges, of which 4095 are too few for all: standard error below 0.008 each."""
+    x, y = rng.normal(0.4, 1, (2, 12))
+    exact = swapped_p(x, y, rng=rng, n_draws=2**12)
+    drawn = swapped_p(x, y, rng=np.random.default_rng(1), n_draws=2**12 - 1)
+    assert drawn != exact
+    assert drawn == pytest.approx(exact, abs=4 * 2 * 0.008)
+
+
+def test_random_p_does_not_hang_on_blocks(rng, monkeypatch):
+    x, y = rng.normal(0.2, 1, (2, 30))
+    whole = swapped_p(x, y, rng=np.random.default_rng(1), n_draws=999)
+    monkeypatch.setattr(evaluation, "BATCH", 30 * 64)
+    assert swapped_p(x, y, rng=np.random.default_rng(1), n_draws=999) == whole
+
+
+def test_random_p_is_never_zero():
+    """The observed exchange is one of those that are counted: at least 2 / (draws + 1)."""
+    p = swapped_p(np.arange(1.0, 31), np.zeros(30), rng=np.random.default_rng(1), n_draws=99)
+    assert p == pytest.approx(2 / 100)
 
 
 def test_comparison_is_blind_to_which_is_called_ours(rng):

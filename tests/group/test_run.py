@@ -259,9 +259,28 @@ def test_parquet_needs_its_package(tmp_path, monkeypatch):
     root = tmp_path / "out"
     Cohort(root).session(people(1)[0], "pib")
     monkeypatch.setattr("relad_bids.group.written.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="needs the package pyarrow, which is not installed"):
+    needed = r"needs the package pyarrow, which is not installed .*relad-bids\[parquet\]"
+    with pytest.raises(UsageError, match=needed):
         group(root, parquet=True)
     assert not list(root.glob("*.tsv"))
+
+
+def test_parquet_is_written_beside_each_table(tmp_path, monkeypatch):
+    """A stand-in for the package: pandas is asked for the same rows, and the name is whole."""
+
+    def to_parquet(frame, path, *, index):
+        assert not index
+        frame.to_csv(path, index=False)
+
+    monkeypatch.setattr("relad_bids.group.written.find_spec", lambda name: name)
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", to_parquet)
+    root = tmp_path / "out"
+    Cohort(root).session(people(1)[0], "pib")
+    group(root, parquet=True)
+    tables = [*root.glob("*_kinpar.tsv"), *(root / "group").glob("*.tsv")]
+    assert len(tables) > 1
+    for path in tables:
+        assert len(pd.read_csv(path.with_suffix(".parquet"))) == len(read_table(path))
 
 
 def test_parquet_holds_the_same_rows(tmp_path):
@@ -282,7 +301,7 @@ def scored(tmp_path_factory):
     for person in who:
         cohort.session(person, "pib")
     mmse = [round(28 - 3 * person.burden + rng.normal(0, 1), 1) for person in who]
-    cohort.participants(who, mmse=mmse)
+    cohort.participants(who, mmse=mmse, diagnosis=["CU"] * 42 + ["MCI"] * 8)
     return root
 
 
@@ -295,8 +314,11 @@ def test_scores_are_refused_for_pet_that_may_have_looked(scored):
 def test_scores(scored):
     group(scored, scores=("mmse",))
     table = statistic(scored, "cognition_stats")
-    assert set(table["sample"]) == {"all", "with-measured"}
-    assert set(table["n"]) == {50}
+    n = table.groupby("sample")["n"].unique().map(list).to_dict()
+    assert n == {"all": [50], "with-measured": [50], "diagnosis CU": [42], "diagnosis MCI": [8]}
+    few = table[table["sample"] == "diagnosis MCI"]
+    assert few["note"].tolist() == ["8 participants, needs 40"]
+    assert few["value"].isna().all()
     best = table.query("sample == 'with-measured' and metric == 'r2'").set_index("model")["value"]
     assert best["M3"] > best["M0"]
     told = json.loads((scored / "group" / "desc-cognition_stats.json").read_text())

@@ -1,0 +1,81 @@
+"""Whether an image's source changes its values, beside tracer, age and sex: mixed models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from relad_bids.core.comparison import mixed_model
+from relad_bids.core.evaluation import MIN_FOR_CORRELATION, TABLE_COLUMNS
+from relad_bids.errors import DataError
+from relad_bids.group.agreement import primaries
+from relad_bids.group.people import People
+from relad_bids.group.predictors import DEMOGRAPHICS
+from relad_bids.group.written import Table
+
+MIXED_COLUMNS: Mapping[str, dict[str, object]] = {
+    "voi": {"Description": "Volume of interest: the primary ones of the tracers"},
+    "term": {
+        "Description": "Fixed effect: source[T.synthetic] is synthetic - real in the first "
+        "tracer, source[T.synthetic]:tracer[T.x] by how much that differs in tracer x"
+    },
+    "estimate": {"Description": "SUVr, or SUVr per unit of a covariate"},
+    "se": {"Description": "Its standard error"},
+    "low": {"Description": "Lower bound of its Wald interval"},
+    "high": {"Description": "Upper bound of its Wald interval"},
+    "p": {"Description": "Two-sided, Wald"},
+    "formula": {"Description": "Fixed effects; participants have intercepts of their own"},
+    "method": {
+        "Description": "How it was fitted",
+        "Levels": {
+            "MixedLM": "linear mixed model, restricted maximum likelihood",
+            "GEE": "generalised estimating equations, exchangeable, Mancl & DeRouen errors",
+        },
+    },
+    "sd_between": {"Description": "Standard deviation of the participants' intercepts"},
+    "sd_within": {"Description": "Standard deviation of the residuals"},
+    "n": TABLE_COLUMNS["n"],
+    "n_rows": {"Description": "Images: one measured and one synthetic of each scan"},
+    "note": {"Description": "`ok`, or what to know, or why there is no value"},
+}
+
+
+def mixed(pairs: pd.DataFrame, people: People) -> Table:
+    """``suvr ~ source * tracer + age + sex + (1 | participant)`` in each primary VOI.
+
+    Parameters
+    ----------
+    pairs
+        ``participant_id tracer voi estimate truth``, SUVr; every tracer that has the VOI counts.
+    """
+    known = [name for name in DEMOGRAPHICS if people.has(name)]
+    tables = [
+        _effects(voi, pairs[pairs["voi"].astype(str) == voi], people, known)
+        for voi in dict.fromkeys(primaries(pairs).values())
+    ]
+    frame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return Table("mixed", frame.reindex(columns=list(MIXED_COLUMNS)), MIXED_COLUMNS)
+
+
+def _effects(voi: str, pairs: pd.DataFrame, people: People, known: list[str]) -> pd.DataFrame:
+    complete = pairs.dropna(subset=["estimate", "truth"])
+    complete = complete.assign(**people.of(complete, known)).dropna(subset=known)
+    n = complete["participant_id"].nunique()
+    if n < MIN_FOR_CORRELATION:
+        note = f"{n} participants, needs {MIN_FOR_CORRELATION}"
+        return pd.DataFrame([{"voi": voi, "n": n, "n_rows": 2 * len(complete), "note": note}])
+    keys = ["participant_id", "tracer", *known]
+    images = [
+        complete[keys].assign(source=source, suvr=complete[name])
+        for source, name in (("real", "truth"), ("synthetic", "estimate"))
+    ]
+    try:
+        fit = mixed_model(pd.concat(images, ignore_index=True), covariates=known)
+    except DataError as error:
+        note = str(error)
+        return pd.DataFrame([{"voi": voi, "n": n, "n_rows": 2 * len(complete), "note": note}])
+    return fit.effects.assign(
+        voi=voi, formula=fit.formula, method=fit.method, sd_between=fit.sd_between,
+        sd_within=fit.sd_within, n=fit.n, n_rows=fit.n_rows, note=fit.note,
+    )  # fmt: skip
