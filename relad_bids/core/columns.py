@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from relad_bids.core import brain_checks
+from relad_bids.core.quality_columns import quality_warnings
+
 RATIO, MM3 = "unitless", "mm^3"
 
 COLUMNS: Mapping[str, dict[str, object]] = {
@@ -143,6 +146,8 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "stands beside the primary row of the VOI",
             "lowres": "the image is less sharp than --pet-fwhm asks for; not smoothed",
             "single_sample": "one answer of the network; no spread is known",
+            **brain_checks.FLAGS,
+            **quality_warnings(),
         },
     },
     "ood_score": {"Description": "How unusual the MRI is for the network"},

@@ -67,8 +67,38 @@ def describe_labels(
     return {"names": known, "morph": known.assign(n_voxels=counts, **volumes)}
 
 
+class _FlagMRIInputSpec(BaseInterfaceInputSpec):
+    brain = traits.Dict(mandatory=True, desc="facts of ExtractBrain")
+    t1w_figures = traits.Dict(mandatory=True, desc="figures of MeasureT1w")
+    flair = traits.Dict(desc="facts of RegisterFlair; left out without FLAIR")
+    flair_figures = traits.Dict(desc="figures of MeasureFlair; left out without FLAIR")
+
+
+class _FlagMRIOutputSpec(TraitedSpec):
+    t1w_flags = traits.List(traits.Str, desc="what is odd about T1w, brain and registration")
+    flags = traits.List(traits.Str, desc="the same and what is odd about the FLAIR")
+
+
+class FlagMRI(SimpleInterface):
+    """Say in flags what of a session's MRI is unusual, for every table that rests on it."""
+
+    input_spec = _FlagMRIInputSpec
+    output_spec = _FlagMRIOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        given = self.inputs
+        t1w = [*given.brain["flags"], *quality_flags(given.t1w_figures)]
+        flair = dict(given.flair_figures) if isdefined(given.flair_figures) else {}
+        if isdefined(given.flair):
+            flair["flair_cost"] = given.flair.get("cost")
+        self._results["t1w_flags"] = t1w
+        self._results["flags"] = [*t1w, *quality_flags(flair)]
+        return runtime
+
+
 class _CollectQCInputSpec(BaseInterfaceInputSpec):
     known = traits.Dict(mandatory=True, desc="columns known before the run")
+    mri_flags = traits.List(traits.Str, desc="flags of FlagMRI")
     brain = traits.Dict(mandatory=True, desc="facts of ExtractBrain")
     flair = traits.Dict(desc="facts of RegisterFlair")
     lesion = traits.Dict(desc="facts of AdoptLesion")
@@ -96,12 +126,12 @@ class CollectQC(SimpleInterface):
         flair = self.inputs.flair if isdefined(self.inputs.flair) else {}
         lesion = self.inputs.lesion if isdefined(self.inputs.lesion) else {}
         labels = self.inputs.label_flags if isdefined(self.inputs.label_flags) else []
-        flags = [*self.inputs.flags, *brain["flags"], *labels]
+        mri = self.inputs.mri_flags if isdefined(self.inputs.mri_flags) else []
         measured, found = self._measured()
         quality = {"brain_volume_ml": brain["volume_ml"], "flair_cost": flair.get("cost")}
         for figures in (self.inputs.t1w_figures, self.inputs.flair_figures):
             quality |= figures if isdefined(figures) else {}
-        flags += [*found, *quality_flags(quality)]
+        flags = [*self.inputs.flags, *mri, *labels, *found]
         row = qc_row(
             {
                 **self.inputs.known,

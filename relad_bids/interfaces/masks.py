@@ -35,6 +35,7 @@ class _MeasureMasksInputSpec(BaseInterfaceInputSpec):
     flags = traits.List(traits.Str, mandatory=True, desc="flags of the whole image")
     motion = traits.Dict(desc="facts of RealignPET; left out where there are no frames")
     found_flags = traits.List(traits.Str, desc="flags that earlier steps found; measured PET")
+    mri_flags = traits.List(traits.Str, desc="flags of the MRI that the registration rests on")
     suv_factor = traits.Float(desc="g/mL per unit of the activity; left out if unknown")
 
 
@@ -56,6 +57,7 @@ class MeasureMasks(SimpleInterface):
         }  # fmt: skip
         moved = motion_flags(**given.motion) if isdefined(given.motion) else []
         moved += given.found_flags if isdefined(given.found_flags) else []
+        moved += given.mri_flags if isdefined(given.mri_flags) else []
         suv = given.suv_factor if isdefined(given.suv_factor) else np.nan
         blocks = [
             complete(table.assign(suv_mean=suv * table["mean"]), context,

@@ -149,6 +149,7 @@ class _QuantifyPETInputSpec(BaseInterfaceInputSpec):
     motion = traits.Dict(desc="facts of RealignPET; left out where there are no frames")
     suit = traits.Bool(False, usedefault=True, desc="`inferior` was drawn by SUIT's lobules")
     found_flags = traits.List(traits.Str, desc="flags that earlier steps found; measured PET")
+    mri_flags = traits.List(traits.Str, desc="flags of the MRI that the labels rest on")
     suv_factor = traits.Float(desc="g/mL per unit of the activity; left out if unknown")
     second_refs = traits.List(traits.Str, desc="reference regions of further rows")
     corrected = File(exists=True, desc="activity corrected for partial volume, T1w space")
@@ -193,7 +194,7 @@ def _rows(given: Any, table: pd.DataFrame, reference: Reference, grid: Grid) -> 
     """All rows of a table: the primary ones first, then those that stand beside them."""
     moved = motion_flags(**given.motion) if isdefined(given.motion) else []
     moved += given.found_flags if isdefined(given.found_flags) else []
-    flags = [*given.flags, *moved]
+    flags = [*given.flags, *moved, *(given.mri_flags if isdefined(given.mri_flags) else [])]
     suv = given.suv_factor if isdefined(given.suv_factor) else np.nan
     table = table.assign(suv_mean=suv * table["mean"])
     blocks = [

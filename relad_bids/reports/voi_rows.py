@@ -9,9 +9,7 @@ from typing import cast
 
 import pandas as pd
 
-from relad_bids.core.brain_checks import FLAGS as MASK_FLAGS
 from relad_bids.core.columns import COLUMNS
-from relad_bids.core.quality_columns import quality_warnings
 
 MISSING = "n/a"
 _PERCENT = "\N{NARROW NO-BREAK SPACE}%"
@@ -104,8 +102,7 @@ def _text(value: float | None, digits: int, *, factor: float = 1.0, unit: str = 
 
 def flags_of(words: Iterable[str]) -> tuple[str, ...]:
     """Put flags into words; a flag without a description stays as it is, ``ok`` is none."""
-    levels = cast(Mapping[str, str], COLUMNS["qc_flags"]["Levels"])
-    meaning = {**levels, **MASK_FLAGS, **quality_warnings()}
+    meaning = cast(Mapping[str, str], COLUMNS["qc_flags"]["Levels"])
     return tuple(meaning.get(word, word) for word in words if word not in ("ok", "", "nan"))
 
 

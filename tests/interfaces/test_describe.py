@@ -5,7 +5,7 @@ from toys import oblique
 from relad_bids.core.coregistration import Coregistration
 from relad_bids.core.qc import QC_COLUMNS
 from relad_bids.files import read_table
-from relad_bids.interfaces.describe import CollectQC, DescribeParcellation
+from relad_bids.interfaces.describe import CollectQC, DescribeParcellation, FlagMRI
 
 VOXEL_MM3 = 1.0 * 1.5 * 2.0
 
@@ -37,25 +37,26 @@ def test_volumes_are_counts_times_the_voxel(described):
 
 
 @pytest.mark.parametrize(
-    ("known_flags", "brain_flags", "cell"),
+    ("known_flags", "mri_flags", "cell"),
     [
         ([], [], "ok"),
         (["flair_missing"], ["mask_volume"], "flair_missing;mask_volume"),
     ],
 )
-def test_qc_row(run_step, known_flags, brain_flags, cell):
+def test_qc_row(run_step, known_flags, mri_flags, cell):
     out = run_step(
         CollectQC(
             known={"participant_id": "sub-01", "session_id": None},
             brain={
                 "volume_ml": 1234.5678,
                 "method": "template-head",
-                "flags": brain_flags,
+                "flags": ["told by FlagMRI"],
                 "symmetry": 0.95,
                 "overlap": 0.9,
                 "cut": 0.0,
             },
             flags=known_flags,
+            mri_flags=mri_flags,
         )
     )
     row = read_table(out.table)
@@ -65,7 +66,7 @@ def test_qc_row(run_step, known_flags, brain_flags, cell):
     shown = row.loc[0, ["mask_symmetry", "mask_overlap", "mask_cut"]]
     assert shown.tolist() == [0.95, 0.9, 0.0]
     assert row.loc[0, ["flair_cost", "flair_init"]].isna().all()
-    assert out.flags == [*known_flags, *brain_flags]
+    assert out.flags == [*known_flags, *mri_flags]
 
 
 def test_qc_row_with_flair(run_step):
@@ -103,19 +104,13 @@ def test_qc_row_with_measured_pet(run_step):
 
 
 def test_qc_row_with_quality_figures(run_step):
-    """Values stand in their columns; those outside their range are flagged, once each."""
+    """Values stand in their columns."""
     out = run_step(
         CollectQC(
             known={},
-            brain={"volume_ml": 1200.0, "method": "template-head", "flags": ["odd"]},
-            flair={"cost": -0.01, "init": "header"},
+            brain={"volume_ml": 1200.0, "method": "template-head", "flags": []},
             flags=[],
-            t1w_figures={
-                "cerebellum_in_fov": 0.5,
-                "gm_dice": 0.1,
-                "wm_dice": 0.1,
-                "t1w_efc": None,
-            },
+            t1w_figures={"cerebellum_in_fov": 0.5, "t1w_efc": None},
             flair_figures={"flair_voxel_mm": 2.0},
         )
     )
@@ -123,4 +118,19 @@ def test_qc_row_with_quality_figures(run_step):
     assert row["cerebellum_in_fov"] == 0.5
     assert row["flair_voxel_mm"] == 2
     assert row["t1w_efc"] is None or np.isnan(row["t1w_efc"])
-    assert out.flags == ["odd", "tissue_mismatch", "cerebellum_cut", "flair_misplaced"]
+
+
+def test_what_is_odd_about_mri_is_flagged_once_and_the_flair_apart(run_step):
+    """Measured PET rests on the T1w alone, a synthetic one on both."""
+    brain = {"volume_ml": 3000.0, "method": "template-head", "flags": ["mask_volume"]}
+    t1w = {"cerebellum_in_fov": 0.5, "gm_dice": 0.1, "wm_dice": 0.1, "t1w_efc": None}
+    out = run_step(FlagMRI(brain=brain, t1w_figures=t1w))
+    assert out.t1w_flags == ["mask_volume", "tissue_mismatch", "cerebellum_cut"]
+    assert out.flags == out.t1w_flags
+    out = run_step(
+        FlagMRI(
+            brain=brain, t1w_figures=t1w, flair={"cost": -0.01}, flair_figures={"flair_nmi": 1.2}
+        )
+    )
+    assert out.t1w_flags == ["mask_volume", "tissue_mismatch", "cerebellum_cut"]
+    assert out.flags == [*out.t1w_flags, "flair_misplaced"]

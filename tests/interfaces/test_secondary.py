@@ -118,6 +118,14 @@ def test_a_second_reference_is_a_row_more(quantify, head):
     assert second["ref_method"].unique().tolist() == ["labels"]
 
 
+def test_what_is_odd_about_the_mri_stands_in_every_row(quantify, run_step, head, masks):
+    """A cerebellum that is cut off is no reference region, whichever row one reads."""
+    table = quantify(second_refs=["cerebellum-gm"], mri_flags=["cerebellum_cut"])
+    assert table["qc_flags"].str.contains("cerebellum_cut").all()
+    rows = measure(run_step, head, masks, mri_flags=["cerebellum_cut"])
+    assert rows["qc_flags"].str.startswith("window_assumed;cerebellum_cut").all()
+
+
 @pytest.fixture
 def masks(make_nifti):
     made = {}
@@ -128,9 +136,10 @@ def masks(make_nifti):
     return made
 
 
-def measure(run_step, head, masks, **context):
+def measure(run_step, head, masks, *, mri_flags=(), **context):
     step = MeasureMasks(
         activity=head["activity"], masks=masks, min_coverage=0.5, flags=["window_assumed"],
+        mri_flags=list(mri_flags),
         context={"tracer": "pib", "pvc": "none", "voi_space": "T1w", **context},
     )  # fmt: skip
     return read_table(run_step(step, "masks").table)

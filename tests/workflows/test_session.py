@@ -91,7 +91,7 @@ def test_names_tell_the_story(session_wf, flair):
         "inputnode", "prepare_t1w_wf", "list_transforms", "mask_to_grid", "t1w_to_network_wf",
         "synthesise", "warp_parcellation", "describe_parcellation", "collect_qc", "ds_anat",
         "choose_pib", "quantify_pib_wf", "ds_pib", "choose_pbr28", "quantify_pbr28_wf", "ds_pbr28",
-        "write_report", "align_atlas",
+        "write_report", "align_atlas", "flag_mri",
     }  # fmt: skip
     if flair:
         expected |= {"flair_input", "prepare_flair_wf", "flair_to_network_wf", "ds_flair"}
@@ -107,6 +107,20 @@ def test_without_flair_the_network_is_told_so(session_wf):
         assert ("flair" in wires_into(workflow, synthesise)) is flair
         assert not isdefined(synthesise.inputs.flair)
         assert ("flair_missing" in workflow.get_node("collect_qc").inputs.flags) is not flair
+
+
+def test_flags_of_the_mri_reach_every_table(session_wf):
+    workflow = session_wf(tracers=("pib", "pbr28"))
+    flagged = {
+        target.name: data["connect"]
+        for _, target, data in workflow._graph.out_edges(workflow.get_node("flag_mri"), data=True)
+    }
+    table = [("flags", "inputnode.mri_flags")]
+    assert flagged == {
+        "quantify_pib_wf": table,
+        "quantify_pbr28_wf": table,
+        "collect_qc": [("flags", "mri_flags")],
+    }
 
 
 def test_each_transform_is_used_in_its_direction(session_wf):

@@ -125,6 +125,7 @@ def add_measured(
         (to_t1w, score, [("out_file", "pet")]),
         (get("prepare_t1w_wf"), score, [("outputnode.t1w", "t1w"), ("outputnode.mask", "mask")]),
         (score, quantify, [("flags", "found_flags")]),
+        (get("flag_mri"), quantify, [("t1w_flags", "mri_flags")]),
         (score, ds_pet, [("facts", "measured_t1w_facts")]),
         (score, get("list_scores"), [("facts", f"in{place}")]),
         (realign, get("list_motions"), [("facts", f"in{place}")]),
@@ -220,6 +221,7 @@ def _add_masks(
     )
     workflow.connect(get(f"realign_{name}"), "facts", measure, "motion")
     workflow.connect(get(f"score_{name}"), "flags", measure, "found_flags")
+    workflow.connect(get("flag_mri"), "t1w_flags", measure, "mri_flags")
 
 
 def suv_input(pet: Measured) -> dict[str, float]:

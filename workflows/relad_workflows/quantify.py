@@ -55,6 +55,8 @@ def init_quantify_wf(
         brain mask and tissue probabilities in T1w space; only with a correction
     template_rows
         rows read out in template space; may be left out
+    mri_flags
+        what is unusual about the MRI
 
     Outputs
     -------
@@ -71,7 +73,10 @@ def init_quantify_wf(
     pvc_facts
         how the partial volume was corrected, or why not; only with a correction
     """
-    inputs = ["activity", "t1w", "mni_to_t1w", "dseg", "inferior", "numbers", "template_rows"]
+    inputs = [
+        "activity", "t1w", "mni_to_t1w", "dseg", "inferior", "numbers",
+        "template_rows", "mri_flags",
+    ]  # fmt: skip
     outputs = ["suvr_t1w", "suvr_mni", "table", "ref_mask", "activity"]
     if with_spread:
         inputs, outputs = [*inputs, "samples"], [*outputs, "suvr_sd_mni"]
@@ -106,7 +111,8 @@ def init_quantify_wf(
                                ("dseg", "dseg"),
                                ("inferior", "inferior"),
                                ("numbers", "numbers"),
-                               ("template_rows", "template_rows")]),
+                               ("template_rows", "template_rows"),
+                               ("mri_flags", "mri_flags")]),
         (quantify, outputnode, [("suvr_t1w", "suvr_t1w"),
                                 ("suvr_mni", "suvr_mni"),
                                 ("table", "table"),

@@ -10,7 +10,7 @@ from nipype.pipeline.engine import Node, Workflow
 from relad_bids.config import Config
 from relad_bids.data.template import ATLAS_SPACE
 from relad_bids.interfaces.atlas import AdoptLabels, WarpParcellation
-from relad_bids.interfaces.describe import CollectQC, DescribeParcellation
+from relad_bids.interfaces.describe import CollectQC, DescribeParcellation, FlagMRI
 from relad_bids.interfaces.mri import ResampleToGrid
 from relad_bids.interfaces.network import SynthesisePET, network_mem_gb
 from relad_bids.interfaces.report import WriteReport
@@ -69,6 +69,7 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
     warp_parcellation = Node(
         parcellation_step(unit), name="warp_parcellation", mem_gb=IMAGE_MEM_GB
     )
+    flag_mri = Node(FlagMRI(), name="flag_mri", run_without_submitting=True)
     collect_qc = Node(
         CollectQC(known=known_qc(unit, card, config), flags=session_flags(unit)),
         name="collect_qc",
@@ -88,6 +89,9 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
                                              ("outputnode.gm", "gm"),
                                              ("outputnode.wm", "wm")]),
         (warp_parcellation, collect_qc, [("flags", "label_flags")]),
+        (prepare_t1w_wf, flag_mri, [("outputnode.brain_facts", "brain"),
+                                    ("outputnode.figures", "t1w_figures")]),
+        (flag_mri, collect_qc, [("flags", "mri_flags")]),
         (prepare_t1w_wf, collect_qc, [("outputnode.brain_facts", "brain"),
                                       ("outputnode.figures", "t1w_figures")]),
     ])
@@ -260,6 +264,8 @@ def _flair(workflow: Workflow, unit: Unit, card: Card, config: Config) -> None:
             [("outputnode.t1w_to_mni", "inputnode.xfm1")]),
         (get("mask_to_grid"), flair_to_network_wf, [("out_file", "inputnode.mask_mni")]),
         (flair_to_network_wf, get("synthesise"), [("outputnode.norm", "flair")]),
+        (prepare_flair_wf, get("flag_mri"), [("outputnode.flair_facts", "flair"),
+                                             ("outputnode.figures", "flair_figures")]),
         (prepare_flair_wf, get("collect_qc"), [("outputnode.flair_facts", "flair"),
                                                ("outputnode.figures", "flair_figures")]),
         (prepare_flair_wf, get("write_report"), [("outputnode.flair", "flair"),

@@ -83,6 +83,7 @@ def add_tracer(
         (get("warp_parcellation"), quantify_wf, [("dseg", "inputnode.dseg"),
                                                  ("inferior", "inputnode.inferior"),
                                                  ("numbers", "inputnode.numbers")]),
+        (get("flag_mri"), quantify_wf, [("flags", "inputnode.mri_flags")]),
         (quantify_wf, ds_pet, [("outputnode.suvr_mni", "suvr_mni"),
                                ("outputnode.suvr_t1w", "suvr_t1w"),
                                ("outputnode.table", "kinpar"),
@@ -140,7 +141,7 @@ def _add_masks(
         "context": pet_context(unit, tracer, card, config),
         "flags": pet_flags(unit, tracer, config),
     }
-    add_masks(
+    measure = add_masks(
         workflow,
         masks=masks,
         settings=settings,
@@ -148,6 +149,7 @@ def _add_masks(
         quantify=f"quantify_{tracer}_wf",
         name=tracer,
     )
+    workflow.connect(workflow.get_node("flag_mri"), "flags", measure, "mri_flags")
 
 
 def _add_spread(workflow: Workflow, *, tracer: str, own: slice) -> None:
