@@ -62,9 +62,10 @@ def _write(path: Path, stack: NDArray[np.float16]) -> None:
     try:
         with whole(path) as part, part.open("wb") as file:
             np.save(file, stack)
-    except OSError as error:
+    except (OSError, OutputError) as error:
+        reason = getattr(error.__cause__ or error, "strerror", None) or error
         raise OutputError(
-            f"{path.parent} cannot keep what the training reads ({error.strerror or error}), "
+            f"{path.parent} cannot keep what the training reads ({reason}), "
             f"{stack.nbytes / 1e6:.3g} MB for each session or phantom. Make room there, or train "
             "into a folder on another disk."
         ) from error

@@ -75,6 +75,8 @@ def test_a_cluster_has_limits_of_its_own(write):
     assert plugin_of("--nipype-plugin-file", path) == ("SLURM", {"sbatch_args": "-p long"})
 
 
-@pytest.mark.parametrize(("nprocs", "name"), [(1, "Linear"), (2, "MultiProc")])
-def test_without_a_file(nprocs, name):
-    assert plugin_of("--nprocs", nprocs)[0] == name
+@pytest.mark.parametrize("nprocs", [1, 2])
+def test_without_a_file(nprocs):
+    """One CPU has a worker, too."""
+    name, arguments = plugin_of("--nprocs", nprocs)
+    assert (name, arguments["n_procs"]) == ("MultiProc", nprocs)

@@ -10,6 +10,16 @@ from relad_bids.cli.stopping import SIGNALS, stoppable
 from relad_bids.errors import Stopped
 from relad_bids.plan import Left, Unit
 
+
+@pytest.fixture(autouse=True)
+def _heard():
+    """Whoever started the tests in the background may have had SIGINT ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 UNIT = Unit("01", "a", None, None, ())
 
 

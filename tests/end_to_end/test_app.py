@@ -527,8 +527,8 @@ def test_measured_pet_alone_makes_no_synthetic_file(own):
     assert "On the T1w" in page
     assert "Synthetic" not in page
     row = pd.read_csv(out / "sub-001" / "sub-001_desc-relad_qc.tsv", sep="\t").iloc[0]
-    # Simulated at 3 mm, and warped with --sloppy.
-    assert row["flags"].split(";") == ["t1w_thick_slices", "t1w_blurred", "mask_mismatch"]
+    # Simulated at 3 mm.
+    assert row["flags"].split(";") == ["t1w_thick_slices", "t1w_blurred"]
     assert row["pet_nmi_margin"] > 0
 
 

@@ -73,10 +73,10 @@ def test_a_label_that_matches_nothing(run):
 
 
 def test_two_t1w_without_a_rule(run, bids):
-    write(bids / "sub-01" / "anat" / "sub-01_run-2_T1w.nii.gz")
+    write(bids / "sub-01" / "anat" / "sub-01_acq-mprage_T1w.nii.gz")
     code, err = run()
     assert code == 66
-    assert "has 2 T1w images (sub-01_T1w.nii.gz, sub-01_run-2_T1w.nii.gz)" in err
+    assert "has 2 T1w images (sub-01_T1w.nii.gz, sub-01_acq-mprage_T1w.nii.gz)" in err
     assert "--bids-filter-file" in err
 
 

@@ -164,7 +164,7 @@ def test_steps_on_a_gpu_go_to_one_process_one_after_the_other():
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {here!r}]
 from test_pool import graph
@@ -174,6 +174,8 @@ from relad_bids.errors import Stopped
 from relad_workflows.execute import execute
 root = Path({root!r})
 (root / "crashes").mkdir()
+# Whoever started the tests in the background may have had it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with stoppable():
         execute(graph(root, {{"01": [60.0], "02": [60.0]}}), config=tiny_config(root, nprocs=2),

@@ -49,14 +49,7 @@ def execute(
     nipype_config.update_config({"execution": settings})
     workflow.config["execution"].update(settings)
     _quiet_steps()
-    name, arguments = config.plugin or (POOL, {})
-    limits = {
-        "n_procs": config.nprocs,
-        "memory_gb": config.mem_mb / 1024,
-        "raise_insufficient": False,
-    }
-    if name in LOCAL_PLUGINS:
-        arguments = {**limits, **arguments}
+    name, arguments = _plugin(config)
     try:
         if name == POOL:
             _run_pool(workflow, arguments, on_session)
@@ -81,6 +74,17 @@ def _settings(config: Config, crash_dir: Path) -> dict[str, str]:
         # A page about the graph, which runs that share the folder would write over each other.
         "create_report": "false",
     }
+
+
+def _plugin(config: Config) -> tuple[str, dict[str, object]]:
+    """Name and arguments: limits of this machine hold unless the user's file has others."""
+    name, arguments = config.plugin or (POOL, {})
+    limits: dict[str, object] = {
+        "n_procs": config.nprocs,
+        "memory_gb": config.mem_mb / 1024,
+        "raise_insufficient": False,
+    }
+    return name, {**(limits if name in LOCAL_PLUGINS else {}), **arguments}
 
 
 def _run_pool(
