@@ -32,7 +32,8 @@ def build_parser() -> ArgumentParser:
         epilog=(
             "exit codes: 0 ok, 1 failure, 16 not BIDS, 17 unsupported level, 18 filters select\n"
             "nothing, 19 conflicting arguments, 64 usage, 65 unusable data, 66 missing input,\n"
-            "73 output folder not writable, 75 try again with more (memory, or later)"
+            "73 output folder not writable, 74 work folder not usable, 75 more memory needed,\n"
+            "or a worker was killed, 143 stopped by a scheduler"
         ),
         allow_abbrev=False,
     )

@@ -87,20 +87,7 @@ def run_participant(args: Namespace) -> int:
     config = for_checkpoint(config, card)
     if config.synthesise and not args.list_missing:
         config = replace(config, device=resolve_device(config.device))
-    measured, unread = _measured(dataset, config)
-    plan = plan_units(
-        dataset.scans,
-        participants=dataset.participants,
-        tracers=config.tracers,
-        missing_flair=config.missing_flair,
-        check=require_readable,
-        measured=measured,
-        unread=unread,
-        require_pet=config.real_pet == "require",
-        run_choice=config.run_choice,
-        measure_run=measure_run,
-    )
-    plan = _labelled(_prepared(plan, card, config), card, config)
+    plan = _planned(dataset, card, config)
     if args.list_missing:
         return list_missing(plan, card, config, by=args.list_missing)
     finished, tasks = _tasks(plan, card, config)
@@ -124,6 +111,24 @@ def run_participant(args: Namespace) -> int:
             print(f"relad-bids: {left.label}: {error}", file=sys.stderr)
     LOGGER.info("%s; derivatives in %s", outcome.last_line(), config.output_dir)
     return outcome.exit_code()
+
+
+def _planned(dataset: Dataset, card: Card, config: Config) -> Plan:
+    """Sessions that can be done, with all that goes into each, and those left out."""
+    measured, unread = _measured(dataset, config)
+    plan = plan_units(
+        dataset.scans,
+        participants=dataset.participants,
+        tracers=config.tracers,
+        missing_flair=config.missing_flair,
+        check=require_readable,
+        measured=measured,
+        unread=unread,
+        require_pet=config.real_pet == "require",
+        run_choice=config.run_choice,
+        measure_run=measure_run,
+    )
+    return _labelled(_prepared(plan, card, config), card, config)
 
 
 def _tasks(plan: Plan, card: Card, config: Config) -> tuple[tuple[Unit, ...], dict[str, Task]]:

@@ -12,6 +12,9 @@ from scipy import ndimage
 USUAL_ML = (800.0, 2000.0)
 """Brain with its fluid, of adults; wide."""
 
+POSSIBLE_ML = (300.0, 2600.0)
+"""Outside of it there is no brain to work with."""
+
 LEAST_SYMMETRY = 0.90
 """Dice of the mask and its mirror image about the template's mid-plane. Eight real heads had 0.95
 to 0.98, phantoms 0.93 to 0.96; a brain of 1.4 L that lost one temporal lobe (130 mL) has at most

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from relad_bids.core.brain_checks import POSSIBLE_ML, dice
 from relad_bids.core.grid import Grid
 from relad_bids.errors import DataError
-
-POSSIBLE_ML = (300.0, 2600.0)
-"""Volumes of a brain; outside of it a mask is none of a brain."""
 
 MIN_FILLED = 0.95
 """Share of a mask's voxels in which the T1w is not 0: a mask of another head reaches into the
@@ -77,11 +75,10 @@ def check_warp(
             f"where it was (at most {MAX_RETURN_MM:g} mm): they are not the two ways of one "
             "registration. Give both as they were written together, or use --reuse labels."
         )
-    total = int(brain.sum() + template.sum())
-    dice = 2 * float((brain & template).sum()) / total if total else 0.0
-    if dice < MIN_DICE:
+    overlap = dice(brain, template)
+    if not overlap >= MIN_DICE:  # nan where both are empty
         raise DataError(
-            f"the given transform lays the brain on the template with a Dice of {dice:.2f}, "
+            f"the given transform lays the brain on the template with a Dice of {overlap:.2f}, "
             f"needed is {MIN_DICE:g}: it is that of another image. Give the one made from this "
             "T1w, or use --reuse labels."
         )

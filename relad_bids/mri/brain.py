@@ -12,7 +12,13 @@ import numpy as np
 from ants import ANTsImage
 from numpy.typing import NDArray
 
-from relad_bids.core.brain_checks import BrainChecks, check_brain, dice, largest_piece
+from relad_bids.core.brain_checks import (
+    POSSIBLE_ML,
+    BrainChecks,
+    check_brain,
+    dice,
+    largest_piece,
+)
 from relad_bids.errors import ImageError
 from relad_bids.mri.engine_mask import engine_mask
 from relad_bids.mri.head_affine import fit_affine, working_copy
@@ -22,12 +28,9 @@ from relad_bids.mri.resample import like, resample
 from relad_bids.mri.stages import Stage, register
 from relad_bids.mri.stripped import is_stripped, stripped_brain
 
-POSSIBLE_ML = (300.0, 2600.0)
-"""Outside of it there is no brain to work with."""
-
 LEAST_KEPT = 0.85
-"""Dice of the refined mask and the outline it came from, below which the refinement ran away. On
-seven real heads and eight phantoms it was 0.92 to 0.98."""
+"""Dice of the refined mask and the outline it came from, below which the refinement ran away.
+While the settings were chosen it was 0.92 to 0.98 on seven real heads and eight phantoms."""
 
 STIFF_WARP = Stage(transform="SyN[0.2,6,2]", iterations=(30,), shrink=(4,), sigmas=(2,))
 """Bends over centimetres only. A free warp lets the template's thin fluid follow the grey matter
