@@ -14,6 +14,7 @@ from ants import ANTsImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from relad_bids.mri.bias import UPPER_HEAD_MM
 from relad_bids.mri.head_template import HeadTemplate
 from relad_bids.mri.information import binned, mutual_information
 from relad_bids.mri.linear import apply_affine
@@ -33,9 +34,6 @@ NODS_DEG = (-24.0, -12.0, 0.0, 12.0, 24.0)
 
 FEWEST_INSIDE = 0.6
 """Share of the template points that must fall into the image."""
-
-UPPER_HEAD_MM = 170.0
-"""From the vertex to below the cerebellum of a large head."""
 
 
 def head_starts(head: ANTsImage, template: HeadTemplate, *, count: int) -> list[NDArray]:

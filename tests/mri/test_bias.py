@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from relad_bids.errors import ImageError
-from relad_bids.mri.bias import correct_bias, foreground
+from relad_bids.mri.bias import UPPER_HEAD_MM, correct_bias, foreground, upper_head
 from relad_bids.mri.resample import like
 
 
@@ -75,3 +75,29 @@ def test_air_around_the_head_does_not_matter(head):
     wide = ants.pad_image(shaded(head), pad_width=[(5, 3), (2, 7), (4, 6)])
     kept = correct_bias(wide).numpy()[5:-3, 2:-7, 4:-6]
     np.testing.assert_array_equal(kept, correct_bias(shaded(head)).numpy())
+
+
+def test_the_neck_does_not_matter(head):
+    """To the last bit: whether the field of view ends below the cerebellum or at the shoulders."""
+    image = shaded(head)
+    assert UPPER_HEAD_MM < image.shape[2] * image.spacing[2] + 5  # the neck lies below the window
+    long = np.pad(image.numpy(), [(0, 0), (0, 0), (40, 0)], mode="edge")
+    whole = correct_bias(ants.from_numpy(long, spacing=image.spacing)).numpy()
+    for cut, same in ((9, True), (30, True), (50, False)):
+        fewer = ants.from_numpy(np.ascontiguousarray(long[:, :, cut:]), spacing=image.spacing)
+        assert np.array_equal(correct_bias(fewer).numpy(), whole[:, :, cut:]) == same
+
+
+def test_specks_above_the_head_are_not_the_vertex():
+    values = np.zeros((40, 42, 150), np.float32)
+    values[5:35, 5:35, :100] = 50.0 + np.arange(100)
+    values[20, 20, 140] = 100.0
+    seen = upper_head(values, slice_mm=2.0)
+    lowest = np.nonzero(seen)[2].min()
+    assert lowest == 99 - UPPER_HEAD_MM / 2
+
+
+def test_a_window_without_contrast_is_all_head():
+    values = np.zeros((10, 11, 120), np.float32)
+    values[:, :, 20:] = 7.0
+    assert upper_head(values, slice_mm=2.0)[:, :, 60:].all()
