@@ -2,8 +2,8 @@
 
 Prints Dice, volume, share of the truth that is missed, share that is extra, CPU seconds of the
 bias field and of the mask, figures of the checks and flags: of one elderly head against its
-published labels (> 0, holes filled), of phantoms against the brain they were made from, and of the
-other scans without a truth. ``--pictures DIR`` draws the contour of each mask.
+published labels (> 0, holes filled), of templates' heads against their published masks, of
+phantoms against the brain they were made from, and of the other scans without a truth. ``--pictures DIR`` draws the contour of each mask.
 """
 
 from __future__ import annotations
@@ -31,6 +31,14 @@ ELDERLY = "elder13"
 PHANTOMS = ((0, 2.0), (1, 2.0), (2, 2.0), (3, 1.0))
 """Index and voxel size, mm."""
 SEED = 11
+TEMPLATES = (
+    ("MNI152NLin6Asym, 2 mm", "MNI152NLin6Asym_2mm_T1w_head.nii.gz",
+     "MNI152NLin6Asym_2mm_brain_mask.nii.gz"),
+    ("MNI152NLin2009cAsym, 1 mm", "MNI152NLin2009cAsym_1mm_T1w_head_SSW.nii.gz",
+     "MNI152NLin2009cAsym_1mm_brain_mask.nii.gz"),
+    ("MNI305, 1 mm", "MNI305_1mm_T1w_head.nii.gz", None),
+)  # fmt: skip
+"""Averages of many heads, with the masks that are published with them."""
 SLICES = (0.06, 0.2, 0.38, 0.55, 0.75, 0.94)
 """Of the extent of the mask along each axis."""
 
@@ -56,6 +64,17 @@ def real_cases(data: Path) -> list[Case]:
             labels = ants.image_read(str(data / f"truth/sub-{name}_desc-DLMUSE_dseg.nii.gz"))
             truth = ndimage.binary_fill_holes(labels.numpy() > 0)
         cases.append(Case(name, ants.image_read(str(file)), truth))
+    return cases
+
+
+def template_cases(data: Path) -> list[Case]:
+    """Whole heads of other templates, at which no setting was ever looked at."""
+    cases = []
+    for name, head, brain in TEMPLATES:
+        truth = None
+        if brain:
+            truth = ants.image_read(str(data / "templates" / brain)).numpy() > 0.5
+        cases.append(Case(name, ants.image_read(str(data / "templates" / head)), truth))
     return cases
 
 
@@ -134,7 +153,7 @@ def main() -> None:
     print("| head | Dice | missed | extra | mL | CPU s, N4 + mask | symmetry | overlap | cut |"
           " method | flags |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|---|---|")
-    for case in real_cases(data):
+    for case in (*real_cases(data), *template_cases(data)):
         measure(case, pictures)
     for index, voxel_mm in PHANTOMS:
         measure(phantom_case(index, voxel_mm), pictures)

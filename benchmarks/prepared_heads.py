@@ -20,7 +20,7 @@ from ants import ANTsImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from relad_bids.data.template import template_file
+from relad_bids.data.template import SPACE, template_file
 from relad_bids.mri.bias import correct_bias
 from relad_bids.mri.brain import brain_mask
 from relad_bids.mri.linear import apply_affine, read_affine
@@ -55,6 +55,14 @@ def real_heads(data: Path) -> list[Case]:
         name = t1w.name.removeprefix("sub-").removesuffix("_T1w.nii.gz").replace("_ses-", "-")
         found.append(Case(name, t1w, flair if flair.exists() else None))
     return found
+
+
+def unseen_heads(data: Path) -> list[Case]:
+    """Averages of many heads, by which no usual range was set."""
+    return [
+        Case(file.name.split("_")[0], file, None)
+        for file in sorted((data / "templates").glob("*_T1w_head*.nii.gz"))
+    ]
 
 
 def phantoms(folder: Path, *, n: int = 4) -> list[Case]:
@@ -167,16 +175,18 @@ def damaged(case: Case, folder: Path) -> Iterator[Case]:
         yield replace(case, t1w=path, damage=name)
 
 
-def prepare(case: Case, folder: Path, *, flair_too: bool = True) -> Path:
+def prepare(case: Case, folder: Path, *, flair_too: bool = True, space: str = SPACE) -> Path:
     """Prepare a head as the participant level does; return its folder."""
     out = folder / "".join(c for c in case.key if c.isalnum() or c == "-")
+    if space != SPACE:
+        out = out.with_name(f"{out.name}_{space}")
     if (out / "done").exists():
         return out
     out.mkdir(parents=True, exist_ok=True)
     t1w = correct_bias(ants.image_read(str(case.t1w)))
     found = brain_mask(t1w, out_dir=out)
     maps = segment_tissue(t1w, found.mask)
-    register_to_template(t1w, found.mask, initial=found.affine_file, out_dir=out)
+    register_to_template(t1w, found.mask, initial=found.affine_file, out_dir=out, space=space)
     images = {"t1w": t1w, "mask": found.mask, "csf": maps.csf, "gm": maps.gm, "wm": maps.wm}
     if case.flair is not None and flair_too:
         images |= lay_flair(case.flair, t1w, found.mask, out)

@@ -16,9 +16,10 @@ from pathlib import Path
 import ants
 import numpy as np
 from common import real_data
-from prepared_heads import Case, damaged, lay_flair, phantoms, prepare, real_heads
+from prepared_heads import Case, damaged, lay_flair, phantoms, prepare, real_heads, unseen_heads
 
 from relad_bids.core.quality_columns import FIGURES, quality_flags
+from relad_bids.data.template import SPACE
 from relad_bids.mri.linear import write_affine
 from relad_bids.mri.quality import Figures, flair_figures, standard, t1w_figures, template_figures
 from relad_bids.mri.resample import grid_of, like, resample
@@ -28,6 +29,7 @@ BROKEN = ("elder13", "elition")
 FOREIGN = {"elder13": "p01-1", "p01-1": "elder13", "clinical": "p12-1", "phantom1": "phantom2"}
 """Whose FLAIR is taken for whom."""
 BESIDE_MM = 20.0
+OTHER_SPACE = "MNI152NLin6Asym"
 
 
 def main() -> None:
@@ -42,6 +44,11 @@ def main() -> None:
         f"{(_cpu_s() - before) / len(heads):.1f} CPU-s a head (where all were prepared before)\n"
     )
     _print_figures(whole)
+    print("\nHeads by which no range was set")
+    _print_figures({c.name: figures(c, prepare(c, folder)) for c in unseen_heads(real_data())})
+    print(f"\nOn {OTHER_SPACE}, by the ranges of {SPACE}")
+    other = {case.name: _on_other(case, folder) for case in heads}
+    _print_figures(other)
     print(
         "\n| head | damage | flags that the head alone does not raise | figures that moved most |"
     )
@@ -83,6 +90,17 @@ def figures(case: Case, out: Path, *, flair_too: bool = True) -> Figures:
     if case.flair is not None and flair_too:
         found |= _of_flair(case.flair, out, out)
     return found
+
+
+def _on_other(case: Case, folder: Path) -> Figures:
+    """What the place on the other template says."""
+    out = prepare(case, folder, flair_too=False, space=OTHER_SPACE)
+    return template_figures(
+        **_images(out),
+        forward=[out / "t1w_to_template_Composite.h5"],
+        affine_file=out / "t1w_to_template_affine.mat",
+        space=OTHER_SPACE,
+    )
 
 
 def misplaced(case: Case, folder: Path) -> Figures:

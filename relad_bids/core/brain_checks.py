@@ -40,7 +40,7 @@ MOST_CUT_STRIPPED = 0.10
 FLAGS: Mapping[str, str] = {
     "mask_volume": f"the brain mask has less than {USUAL_ML[0]:.0f} or more than "
     f"{USUAL_ML[1]:.0f} mL",
-    "mask_pieces": "the brain mask was in pieces; the largest was kept",
+    "mask_pieces": "the brain mask came in pieces; of our own the largest was kept",
     "mask_asymmetric": "the left and the right half of the brain mask differ",
     "mask_off_template": "the brain mask and the template's brain overlap little",
     "mask_unrefined": "the template's outline was kept as the brain mask, because the one that "

@@ -87,6 +87,13 @@ FIGURES: Mapping[str, Figure] = {
         description="Longest edge of a voxel of the T1w, by its header: an image that was "
         "resampled to finer voxels does not show its thick slices here",
     ),
+    "t1w_below_zero": Figure(
+        about="T1w", title="share below zero", high=0, flag="t1w_below_zero",
+        warning="the T1w has tissue below zero: it was z-scored or shifted, and was lifted",
+        description="Share of the voxels of the T1w file that lie below zero, deeper than the "
+        "ripples of an interpolation. The image was then moved up by one number: its ratios "
+        "are no longer those of the scanner",
+    ),
     "t1w_sides_contradicted": Figure(
         about="T1w", title="header contradicts left and right", high=0,
         flag="sides_contradicted",
@@ -217,6 +224,13 @@ FIGURES: Mapping[str, Figure] = {
         flag="flair_thick_slices",
         warning="FLAIR slices are thicker than 3 mm",
         description="Longest edge of a voxel of the FLAIR, by its header",
+    ),
+    "flair_below_zero": Figure(
+        about="FLAIR", title="share below zero", high=0, flag="flair_below_zero",
+        warning="the FLAIR has tissue below zero: it was z-scored or shifted, and was lifted",
+        description="Share of the voxels of the FLAIR file that lie below zero, deeper than the "
+        "ripples of an interpolation. The image was then moved up by one number: its ratios "
+        "are no longer those of the scanner",
     ),
     "flair_sides_contradicted": Figure(
         about="FLAIR", title="header contradicts left and right", high=0,

@@ -26,8 +26,8 @@ MIN_INSIDE = 0.5
 """Share of a lesion inside the brain. Masks of brains miss tumours at the surface."""
 
 
-def check_mask(mask: NDArray[np.bool_], t1w: NDArray[np.floating], grid: Grid) -> float:
-    """Return the volume of a brain mask in mL.
+def check_mask(mask: NDArray[np.bool_], t1w: NDArray[np.floating], grid: Grid) -> None:
+    """Refuse a brain mask that is not one of this T1w.
 
     Raises
     ------
@@ -47,7 +47,6 @@ def check_mask(mask: NDArray[np.bool_], t1w: NDArray[np.floating], grid: Grid) -
             f"the T1w is 0 in {1 - filled:.0%} of the given brain mask: it is that of another "
             "image. Give the mask made from this T1w, or use --reuse labels."
         )
-    return volume_ml
 
 
 def check_warp(

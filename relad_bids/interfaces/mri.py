@@ -17,6 +17,7 @@ from nipype.interfaces.base import (
 )
 
 from relad_bids.bids.images import require_usable
+from relad_bids.core.below_zero import lifted
 from relad_bids.data.template import SPACES
 from relad_bids.interfaces.base import (
     grid_from,
@@ -78,7 +79,10 @@ class _CheckImageOutputSpec(TraitedSpec):
 
 
 class CheckImage(SimpleInterface):
-    """Read every voxel once; hand on a plain 3-D float image, or stop with the reason."""
+    """Read every voxel once; hand on a plain 3-D float image, or stop with the reason.
+
+    Where z-scoring put tissue below zero, it is lifted above it again.
+    """
 
     input_spec = _CheckImageInputSpec
     output_spec = _CheckImageOutputSpec
@@ -86,7 +90,8 @@ class CheckImage(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         require_usable(Path(self.inputs.in_file))
         data, grid = load(self.inputs.in_file)
-        self._results["out_file"] = save(out_path(runtime, "checked.nii.gz"), data, grid)
+        checked = save(out_path(runtime, "checked.nii.gz"), lifted(data), grid)
+        self._results["out_file"] = checked
         return runtime
 
 
@@ -149,14 +154,7 @@ class ExtractBrain(SimpleInterface):
         self._results["mask"] = str(out_path(runtime, "mask.nii.gz"))
         write_image(found.mask, self._results["mask"])
         self._results["t1w_to_mni_affine"] = str(found.affine_file)
-        self._results["facts"] = {
-            "volume_ml": float(found.volume_ml),
-            "method": found.method,
-            "flags": list(found.flags),
-            "symmetry": found.checks.symmetry,
-            "overlap": found.checks.overlap,
-            "cut": found.checks.cut,
-        }
+        self._results["facts"] = found.facts()
         return runtime
 
 

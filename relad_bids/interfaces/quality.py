@@ -16,8 +16,9 @@ from nipype.interfaces.base import (
 
 from relad_bids.bids.headers import read_header
 from relad_bids.bids.orientation import swaps_sides
+from relad_bids.core.below_zero import below_zero
 from relad_bids.data.template import SPACES
-from relad_bids.interfaces.base import naming_files
+from relad_bids.interfaces.base import load, naming_files
 from relad_bids.interfaces.mri import import_ants
 
 
@@ -58,6 +59,7 @@ class MeasureT1w(SimpleInterface):
                 affine_file=Path(given.affine) if isdefined(given.affine) else None,
                 space=given.space,
             )
+        quality["t1w_below_zero"] = below_zero(load(given.source)[0])
         quality["t1w_sides_contradicted"] = float(swaps_sides(read_header(Path(given.source))))
         self._results["figures"] = quality
         return runtime
@@ -91,6 +93,7 @@ class MeasureFlair(SimpleInterface):
             images = [ants.image_read(getattr(given, name)) for name in names]
             scanned = ants.image_read(given.scanned) if isdefined(given.scanned) else None
             quality = flair_figures(*images, xfm=Path(given.xfm), scanned=scanned)
+        quality["flair_below_zero"] = below_zero(load(given.source)[0])
         quality["flair_sides_contradicted"] = float(swaps_sides(read_header(Path(given.source))))
         self._results["figures"] = quality
         return runtime

@@ -59,27 +59,35 @@ class _AdoptMaskInputSpec(BaseInterfaceInputSpec):
 
 class _AdoptMaskOutputSpec(TraitedSpec):
     mask = File(exists=True, desc="brain mask, T1w grid")
-    t1w_to_mni_affine = File(exists=True, desc="never set: the registration looks for its start")
-    facts = traits.Dict(desc="volume_ml, method, flags")
+    t1w_to_mni_affine = File(exists=True, desc="first guess for the registration")
+    facts = traits.Dict(desc="volume_ml, method, flags, symmetry, overlap, cut")
 
 
 class AdoptMask(SimpleInterface):
-    """Take a brain mask in place of the brain extraction."""
+    """Take a brain mask in place of the brain extraction, held against the same checks."""
 
     input_spec = _AdoptMaskInputSpec
     output_spec = _AdoptMaskOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
+        ants = import_ants()
+        from relad_bids.mri.brain import judge_mask
+
         given = self.inputs
         with naming_files(mask=given.mask_file, t1w=given.in_file):
             t1w, grid = load(given.in_file)
             mask = load_on(grid, given.mask_file, ours="t1w", theirs="mask") > 0.5
-            volume_ml = check_mask(mask, t1w, grid)
-        saved = save(out_path(runtime, "mask.nii.gz"), mask.astype(np.uint8), grid)
+            check_mask(mask, t1w, grid)
+            saved = save(out_path(runtime, "mask.nii.gz"), mask.astype(np.uint8), grid)
+            found = judge_mask(
+                ants.image_read(given.in_file),
+                ants.image_read(saved).numpy() > 0,
+                out_dir=Path(runtime.cwd),
+                method=f"derivatives:{given.source}",
+            )
         self._results["mask"] = saved
-        self._results["facts"] = {
-            "volume_ml": volume_ml, "method": f"derivatives:{given.source}", "flags": [],
-        }  # fmt: skip
+        self._results["t1w_to_mni_affine"] = str(found.affine_file)
+        self._results["facts"] = found.facts()
         return runtime
 
 

@@ -58,6 +58,17 @@ class BrainMask:
     def volume_ml(self) -> float:
         return self.checks.volume_ml
 
+    def facts(self) -> dict[str, object]:
+        """Return what tables and pages say of it."""
+        return {
+            "volume_ml": float(self.volume_ml),
+            "method": self.method,
+            "flags": list(self.flags),
+            "symmetry": self.checks.symmetry,
+            "overlap": self.checks.overlap,
+            "cut": self.checks.cut,
+        }
+
 
 def brain_mask(
     t1w: ANTsImage,
@@ -92,21 +103,49 @@ def brain_mask(
     InputError, DataError
         The engine is missing or failed.
     """
-    affine_file = out_dir / "t1w_to_template_affine.mat"
     stripped = is_stripped(t1w) if mode == "auto" else mode == "skip"
-    template = head_template(stripped=stripped)
-    head = working_copy(t1w)
-    fit_affine(head, template, out_file=affine_file)
-    judge = _Judge(t1w, template, affine_file, has_skull=not stripped)
+    judge = _judge(t1w, stripped=stripped, out_dir=out_dir)
     if stripped:
         return judge.described(stripped_brain(t1w), "already-stripped")
     if engine != "template":
         return judge.described(engine_mask(t1w, engine), engine)
-    outline = largest_piece(_carried_back(t1w, head, template, affine_file))
+    outline = largest_piece(_carried_back(judge))
     refined = _refined(t1w, outline)
     if refined is None or judge.prefers(outline, refined):
         return judge.described(outline, "template-head-unrefined", "mask_unrefined")
     return judge.described(refined, "template-head")
+
+
+def judge_mask(
+    t1w: ANTsImage, mask: NDArray[np.bool_], *, out_dir: Path, method: str
+) -> BrainMask:
+    """Hold the mask of another program against the checks of our own.
+
+    Parameters
+    ----------
+    t1w, out_dir
+        As in :func:`brain_mask`.
+    mask : (I, J, K) bool
+        On the grid of the T1w.
+    method
+        Who made it.
+
+    Raises
+    ------
+    ImageError
+        The image is constant, or the mask has the volume of no brain.
+    """
+    judge = _judge(t1w, stripped=is_stripped(t1w), out_dir=out_dir)
+    return judge.described(mask, method)
+
+
+def _judge(t1w: ANTsImage, *, stripped: bool, out_dir: Path) -> _Judge:
+    """Lay a T1w on the template, by which masks are found and judged."""
+    affine_file = out_dir / "t1w_to_template_affine.mat"
+    template = head_template(stripped=stripped)
+    head = working_copy(t1w)
+    fit_affine(head, template, out_file=affine_file)
+    return _Judge(t1w, head, template, affine_file, has_skull=not stripped)
 
 
 def _refined(t1w: ANTsImage, outline: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -118,21 +157,21 @@ def _refined(t1w: ANTsImage, outline: NDArray[np.bool_]) -> NDArray[np.bool_] | 
     return refined if dice(refined, outline) >= LEAST_KEPT else None
 
 
-def _carried_back(
-    t1w: ANTsImage, head: ANTsImage, template: HeadTemplate, affine_file: Path
-) -> NDArray[np.bool_]:
+def _carried_back(judge: _Judge) -> NDArray[np.bool_]:
+    """Return the template's brain, bent onto the T1w."""
+    template = judge.template
     with tempfile.TemporaryDirectory() as folder:
         prefix = Path(folder) / "head_"
         register(
             template.head,
-            head,
+            judge.head,
             [STIFF_WARP],
             prefix=prefix,
-            initial=affine_file,
+            initial=judge.affine_file,
             fixed_mask=template.seen,
             composite=True,
         )
-        soft = resample(template.brain, t1w, [Path(f"{prefix}InverseComposite.h5")])
+        soft = resample(template.brain, judge.t1w, [Path(f"{prefix}InverseComposite.h5")])
     return np.asarray(soft.numpy() > 0.5)
 
 
@@ -141,6 +180,8 @@ class _Judge:
     """What masks of one T1w are judged by."""
 
     t1w: ANTsImage
+    head: ANTsImage
+    """The same at the resolution of the registration."""
     template: HeadTemplate
     affine_file: Path
     has_skull: bool

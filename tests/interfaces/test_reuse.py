@@ -31,15 +31,6 @@ def test_a_t1w_is_kept_but_for_negative_voxels(run_step, brain):
     np.testing.assert_allclose(made.affine, given.affine, atol=1e-6)
 
 
-def test_a_mask_says_whose_it_is(run_step, brain):
-    out = run_step(AdoptMask(in_file=brain[0], mask_file=brain[1], source="fmriprep"))
-    assert out.facts["method"] == "derivatives:fmriprep"
-    # 4/3 pi 70**3 mm3, counted in voxels of 100 mm3.
-    assert out.facts["volume_ml"] == pytest.approx(1436.8, rel=0.01)
-    assert out.facts["flags"] == []
-    np.testing.assert_array_equal(nb.load(out.mask).get_fdata(), nb.load(brain[1]).get_fdata())
-
-
 def test_a_mask_of_another_grid_is_refused(tmp_path, brain, make_nifti):
     moved = AFFINE.copy()
     moved[0, 3] += 1.0
@@ -62,6 +53,30 @@ def template_person(make_nifti):
         make_nifti("t1w.nii.gz", data, affine),
         make_nifti("mask.nii.gz", (data > 0).astype(np.uint8), affine),
     )
+
+
+def test_a_mask_says_whose_it_is_and_meets_the_checks_of_our_own(run_step, template_person):
+    """The whole brain, one without a hemisphere, and the affine that all judging needs."""
+    t1w, mask = template_person
+    out = run_step(AdoptMask(in_file=t1w, mask_file=mask, source="fmriprep"))
+    given = nb.load(mask)
+    assert out.facts["method"] == "derivatives:fmriprep"
+    assert out.facts["volume_ml"] == pytest.approx(float(given.get_fdata().sum()) * 8 / 1000)
+    assert out.facts["flags"] == []
+    assert out.facts["overlap"] > 0.95
+    np.testing.assert_array_equal(nb.load(out.mask).get_fdata(), given.get_fdata())
+    assert Path(out.t1w_to_mni_affine).suffix == ".mat"
+
+
+def test_half_a_brain_is_flagged(run_step, template_person, make_nifti):
+    t1w, mask = template_person
+    given = nb.load(mask)
+    half = np.asarray(given.dataobj).copy()
+    half[: half.shape[0] // 2 - 8] = 0
+    out = run_step(
+        AdoptMask(in_file=t1w, mask_file=make_nifti("h.nii.gz", half, given.affine), source="x")
+    )
+    assert {"mask_asymmetric", "mask_off_template"} <= set(out.facts["flags"])
 
 
 def ways(tmp_path, forward=30.0, inverse=-30.0):
