@@ -3,7 +3,8 @@
 Prints Dice, volume, share of the truth that is missed, share that is extra, CPU seconds of the
 bias field and of the mask, figures of the checks and flags: of one elderly head against its
 published labels (> 0, holes filled), of templates' heads against their published masks, of
-phantoms against the brain they were made from, and of the other scans without a truth. ``--pictures DIR`` draws the contour of each mask.
+phantoms against the brain they were made from, and of the other scans without a truth.
+``--pictures DIR`` draws the contour of each mask.
 """
 
 from __future__ import annotations
