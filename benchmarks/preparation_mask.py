@@ -99,7 +99,7 @@ def measure(case: Case, pictures: Path | None) -> None:
     print(
         f"| {case.name} | {against(found, case.truth)} | {checks.volume_ml:.0f} | "
         f"{middle - start:.1f} + {end - middle:.1f} | {checks.symmetry:.3f} | "
-        f"{checks.overlap:.3f} | {checks.cut:.2f} | {found.method} | "
+        f"{checks.overlap:.3f} | {checks.cut:.2f} | {found.kept:.2f} | {found.method} | "
         f"{', '.join(found.flags) or '-'} |",
         flush=True,
     )
@@ -151,9 +151,9 @@ def main() -> None:
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)
     data = real_data()
-    print("| head | Dice | missed | extra | mL | CPU s, N4 + mask | symmetry | overlap | cut |"
-          " method | flags |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| head | Dice | missed | extra | mL | CPU s, N4 + mask | symmetry | overlap |"
+          " cut | kept | method | flags |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for case in (*real_cases(data), *template_cases(data)):
         measure(case, pictures)
     for index, voxel_mm in PHANTOMS:

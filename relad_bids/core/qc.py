@@ -98,6 +98,11 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
         "skull: in the outermost slice), as a share of its largest slice; up to "
         f"{brain.MOST_CUT:g} ({brain.MOST_CUT_STRIPPED:g}) is usual"
     },
+    "mask_kept": {
+        "Description": "Dice of the mask that follows the image and the template's outline it "
+        "began as; below 0.85 the outline is used (`template-head-unrefined`). n/a for the masks "
+        "of others"
+    },
     "flair_cost": {"Description": "Cost of the FLAIR to T1w registration; lower is better"},
     "flair_init": {"Description": "First guess that led to the lowest cost"},
     **quality_columns(),

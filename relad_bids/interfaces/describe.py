@@ -25,6 +25,9 @@ from relad_bids.interfaces.base import load_labels, out_path
 from relad_bids.pet.frames import motion_flags
 from relad_bids.tables import label_names
 
+MASK_FIGURES = ("symmetry", "overlap", "cut", "kept")
+"""Of :meth:`relad_bids.mri.brain.BrainMask.facts`, for the QC table."""
+
 
 class _DescribeParcellationInputSpec(BaseInterfaceInputSpec):
     dseg = File(exists=True, mandatory=True, desc="parcellation in T1w space")
@@ -140,7 +143,7 @@ class CollectQC(SimpleInterface):
                 "status": "ok",
                 "flags": ";".join(flags) or "ok",
                 "mask_method": brain["method"],
-                **{f"mask_{name}": brain.get(name) for name in ("symmetry", "overlap", "cut")},
+                **{f"mask_{name}": brain.get(name) for name in MASK_FIGURES},
                 "lesion_volume_ml": lesion.get("volume_ml"),
                 "flair_init": flair.get("init"),
             }

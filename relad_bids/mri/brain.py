@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -29,8 +29,8 @@ from relad_bids.mri.stages import Stage, register
 from relad_bids.mri.stripped import is_stripped, stripped_brain
 
 LEAST_KEPT = 0.85
-"""Dice of the refined mask and the outline it came from, below which the refinement ran away.
-While the settings were chosen it was 0.92 to 0.98 on seven real heads and eight phantoms."""
+"""Dice of the refined mask and the outline it came from, below which the refinement ran away;
+``benchmarks/preparation_mask.py`` prints it of real heads and phantoms."""
 
 STIFF_WARP = Stage(transform="SyN[0.2,6,2]", iterations=(30,), shrink=(4,), sigmas=(2,))
 """Bends over centimetres only. A free warp lets the template's thin fluid follow the grey matter
@@ -53,6 +53,9 @@ class BrainMask:
     """Words of :data:`relad_bids.core.brain_checks.FLAGS`; empty when nothing is odd."""
     affine_file: Path
     """ITK ``.mat`` that resamples the T1w onto MNI152NLin2009cAsym, roughly."""
+    kept: float = np.nan
+    """Dice of the mask that follows the image and the template's outline it began as; NaN where
+    there is no such mask."""
 
     @property
     def volume_ml(self) -> float:
@@ -67,6 +70,7 @@ class BrainMask:
             "symmetry": self.checks.symmetry,
             "overlap": self.checks.overlap,
             "cut": self.checks.cut,
+            "kept": self.kept,
         }
 
 
@@ -111,9 +115,12 @@ def brain_mask(
         return judge.described(engine_mask(t1w, engine), engine)
     outline = largest_piece(_carried_back(judge))
     refined = _refined(t1w, outline)
-    if refined is None or judge.prefers(outline, refined):
-        return judge.described(outline, "template-head-unrefined", "mask_unrefined")
-    return judge.described(refined, "template-head")
+    kept = np.nan if refined is None else dice(refined, outline)
+    if refined is None or kept < LEAST_KEPT or judge.prefers(outline, refined):
+        found = judge.described(outline, "template-head-unrefined", "mask_unrefined")
+    else:
+        found = judge.described(refined, "template-head")
+    return replace(found, kept=kept)
 
 
 def judge_mask(
@@ -149,12 +156,11 @@ def _judge(t1w: ANTsImage, *, stripped: bool, out_dir: Path) -> _Judge:
 
 
 def _refined(t1w: ANTsImage, outline: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Return the outline moved to where the image ends the brain; None where that ran away."""
+    """Return the outline moved to where the image ends the brain; None where it cannot tell."""
     try:
-        refined = refine(t1w, like(t1w, outline))
+        return refine(t1w, like(t1w, outline))
     except ImageError:
         return None
-    return refined if dice(refined, outline) >= LEAST_KEPT else None
 
 
 def _carried_back(judge: _Judge) -> NDArray[np.bool_]:

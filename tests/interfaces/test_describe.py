@@ -54,6 +54,7 @@ def test_qc_row(run_step, known_flags, mri_flags, cell):
                 "symmetry": 0.95,
                 "overlap": 0.9,
                 "cut": 0.0,
+                "kept": 0.93,
             },
             flags=known_flags,
             mri_flags=mri_flags,
@@ -63,8 +64,8 @@ def test_qc_row(run_step, known_flags, mri_flags, cell):
     assert list(row) == list(QC_COLUMNS)
     assert row.loc[0, ["status", "flags"]].tolist() == ["ok", cell]
     assert row.loc[0, "brain_volume_ml"] == 1234.57
-    shown = row.loc[0, ["mask_symmetry", "mask_overlap", "mask_cut"]]
-    assert shown.tolist() == [0.95, 0.9, 0.0]
+    shown = row.loc[0, ["mask_symmetry", "mask_overlap", "mask_cut", "mask_kept"]]
+    assert shown.tolist() == [0.95, 0.9, 0.0, 0.93]
     assert row.loc[0, ["flair_cost", "flair_init"]].isna().all()
     assert out.flags == [*known_flags, *mri_flags]
 

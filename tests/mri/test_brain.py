@@ -104,7 +104,25 @@ def test_a_refinement_that_fails_gives_way_to_the_outline(
     found = brain_mask(t1w, out_dir=tmp_path, mode="force")
     assert found.method == "template-head-unrefined"
     assert found.flags == ("mask_unrefined",)
+    assert np.isnan(found.kept) if how == "no contrast" else 0 < found.kept < 1
     np.testing.assert_array_equal(found.mask.numpy() > 0, truth)
+
+
+@pytest.mark.parametrize(
+    ("least", "method"), [(0.93, "template-head"), (0.96, "template-head-unrefined")]
+)
+def test_how_far_a_refinement_may_go(no_search, on_template, tmp_path, monkeypatch, least, method):
+    """Dice of a share s with the whole is 2 s / (1 + s): .947 for nine tenths."""
+    t1w, truth = on_template
+    no_search(truth)
+    depth = ndimage.distance_transform_edt(truth)
+    part = depth > np.quantile(depth[truth], 0.1)
+    monkeypatch.setattr(brain, "refine", lambda _, outline: part)
+    monkeypatch.setattr(brain, "LEAST_KEPT", least)
+    found = brain_mask(t1w, out_dir=tmp_path, mode="force")
+    assert found.method == method
+    assert found.kept == pytest.approx(2 * part.sum() / (part.sum() + truth.sum()))
+    assert 0.93 < found.kept < 0.96
 
 
 def test_where_both_fail_the_refined_mask_is_kept_and_flagged(
@@ -118,6 +136,7 @@ def test_where_both_fail_the_refined_mask_is_kept_and_flagged(
     found = brain_mask(t1w, out_dir=tmp_path, mode="force")
     assert found.method == "template-head"
     assert found.flags == ("mask_asymmetric", "mask_off_template")
+    assert found.kept == 1
 
 
 def test_stripped_image_keeps_its_tissue_and_its_ventricles(no_search, on_template, tmp_path):
