@@ -35,6 +35,14 @@ LEAST_SPREAD = 0.02
 """Smallest standard deviation of a class, as a share of the brightest voxel: a class must not
 collapse onto the single value of a noiseless image."""
 
+FLUID = 0.02
+"""Quantile of the brain that is taken for pure fluid: ventricles and cisterns.
+
+The mean of the dark class is that of voxels half fluid and half cortex, the more so the larger the
+voxels and the closer the mask; with it a fifth of the cortex went to the fluid (phantoms: 0.78 of
+the true volume, Dice 0.83; now 0.99 and 0.95. Elderly head against published labels: 0.92 and
+0.80; now 1.03 and 0.84). From 0.01 to 0.03 Dice changed by less than 0.01."""
+
 FIELD_MM = 5.0
 """Distance of the voxels by which the rest of the bias field is found."""
 
@@ -55,8 +63,9 @@ def segment_tissue(t1w: ANTsImage, mask: ANTsImage) -> TissueMaps:
     """Sort the voxels of a brain by T1w brightness: dark fluid, grey, bright white matter.
 
     A mixture of three Gaussians is fitted to the histogram, started from Otsu's two
-    thresholds; a Markov random field (mean field, as in Zhang et al. 2001) then lets
-    neighbours agree. Lesions go with the class they look like.
+    thresholds; fluid is then set to the darkest voxels, so that a voxel is grey matter from half
+    of it on. A Markov random field (mean field, as in Zhang et al. 2001) lets neighbours agree.
+    Lesions go with the class they look like.
 
     Parameters
     ----------
@@ -76,7 +85,7 @@ def segment_tissue(t1w: ANTsImage, mask: ANTsImage) -> TissueMaps:
     box = ndimage.find_objects(inside.astype(np.uint8))[0]
     values = _even(t1w, values, inside, box)
     bright = np.minimum(values / np.quantile(values[inside], 0.995), 1.0)
-    likelihood = _likelihood(bright[box], _fit_mixture(bright[inside]))
+    likelihood = _likelihood(bright[box], _with_pure_fluid(bright[inside]))
     posterior = _smoothed(likelihood, inside[box], np.asarray(t1w.spacing))
     maps = np.zeros((CLASSES, *inside.shape), dtype=np.float32)
     maps[(slice(None), *box)] = posterior
@@ -124,6 +133,16 @@ def _even(
     even = values.copy()
     even[box] = correct_bias(brain, like(brain, inside[box]), working_mm=FIELD_MM).numpy()
     return even
+
+
+def _with_pure_fluid(bright: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mixture with its dark class moved to pure fluid.
+
+    It takes the spread of grey matter, which puts the border between both half way.
+    """
+    mixture = _fit_mixture(bright)
+    mixture[0] = np.quantile(bright, FLUID), mixture[1, 1]
+    return mixture
 
 
 def _fit_mixture(bright: NDArray[np.float32]) -> NDArray[np.float64]:
