@@ -142,6 +142,7 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "cut-offs and off-target regions of a ligand do not apply",
             "offtarget_risk": "region with known off-target binding of this tracer",
             "flair_missing": "synthesised without FLAIR",
+            "flair_unusable": "there is a FLAIR, and it is damaged; not used",
             "second_reference": "divided by another region than the tracer's reference region; "
             "stands beside the primary row of the VOI",
             "lowres": "the image is less sharp than --pet-fwhm asks for; not smoothed",
