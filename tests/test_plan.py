@@ -350,7 +350,7 @@ def test_a_damaged_flair_takes_its_lesion_mask_with_it_and_nobody_else():
     lesions = {label: Lesion(Path("/x"), on, "bids:x") for label, on in
                (("sub-01_ses-a", "FLAIR"), ("sub-02_ses-a", "T1w"))}  # fmt: skip
     made = with_prepared(made, reused={}, lesions=lesions, refused={})
-    problems = {label: "damaged" for label in lesions}
+    problems = dict.fromkeys(lesions, "damaged")
     first, second = with_flair_problems(made, problems, missing_flair="t1w-only").units
     assert (first.lesion, second.lesion.on) == (None, "T1w")
     one = with_flair_problems(made, {"sub-01_ses-a": "damaged"}, missing_flair="skip")

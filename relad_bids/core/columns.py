@@ -145,6 +145,9 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "flair_unusable": "there is a FLAIR, and it is damaged; not used",
             "second_reference": "divided by another region than the tracer's reference region; "
             "stands beside the primary row of the VOI",
+            "pvc_unstable": "corrected for partial volume, and not to be trusted: at or below 0, "
+            "or more than a tenth of the VOI or of the reference region lies in regions smaller "
+            "than the point spread, or in which errors of the image grow more than fivefold",
             "lowres": "the image is less sharp than --pet-fwhm asks for; not smoothed",
             "single_sample": "one answer of the network; no spread is known",
             **brain_checks.FLAGS,
