@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from relad_bids.core.intervals import LEVEL
 from relad_bids.core.samples import has_spread
 from relad_bids.model.card import Card
 from relad_bids.plan import Unit
+from relad_bids.records_methods import methods
 from relad_bids.records_prepared import (
     prepared_facts,
     prepared_qc,
@@ -349,26 +349,3 @@ def _flair_text(unit: Unit, config: Config) -> str:
     if unit.flair_problem:
         return f"not used: {flair_problem(unit, config)}"
     return "missing" if unit.flair_missing else "not needed"
-
-
-def methods(unit: Unit, card: Card, config: Config) -> str:
-    """The paragraph for a paper."""
-    from relad_bids.reports.methods import methods_text
-
-    packages = {"ants": "antspyx", "torch": "torch", "nipype": "nipype"}
-    return methods_text(
-        software_version=__version__,
-        versions={name: version(package) for name, package in packages.items()},
-        space=card.space,
-        checkpoint=card.label,
-        statement=card.statement,
-        references={t: reference_of_tracer(t, config.reference) for t in unit.tracers},
-        measured={
-            p.tracer: reference_of_tracer(p.tracer, config.reference) for p in unit.measured
-        },
-        has_flair=unit.flair is not None,
-        n_samples=config.n_samples,
-        labels=unit.labels.source if unit.labels else "",
-        replaced={step: derived.source for step, derived in unit.reused.steps().items()},
-        lesion=unit.lesion is not None,
-    )

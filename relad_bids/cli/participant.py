@@ -222,7 +222,8 @@ def _tell(plan: Plan, card: Card, config: Config) -> None:
         LOGGER.info("%s: measured %s: %s", pet.label, pet.tracer, measured_text(pet))
         if reason := measured_pvc(pet, config).get("reason"):
             LOGGER.warning("%s: %s without --pvc: %s", pet.label, pet.tracer, reason)
-    if plan.units and (reason := synthetic_pvc(card, config).get("reason")):
+    synthetic = any(unit.tracers for unit in plan.units)
+    if synthetic and (reason := synthetic_pvc(card, config).get("reason")):
         LOGGER.warning("synthetic PET without --pvc: %s", reason)
     for unread in plan.unread:
         LOGGER.warning("%s: measured PET is left alone: %s", unread.label, unread.reason)
