@@ -20,6 +20,10 @@ SMALL_VOI_MM3 = 500.0
 SMALL_VOI_VOXELS = 30
 """Bounds of the flags ``ref_small`` and ``voi_small`` (pet-quantification, sections 1.5, 6.2)."""
 
+NEGATIVE_SHARE = 0.01
+"""Largest share of a VOI's voxels below 0 without the flag ``negative_voxels``: activity is never
+negative; a filtered image of little counts is, and so is one whose zero was moved."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -206,7 +210,7 @@ def _pooled(
         "volume_mm3": every.size * voxel_volume_mm3,
         "fov_fraction": coverage,
         **(_statistics(inside) if covered else dict.fromkeys(_STATISTICS, np.nan)),
-        "flags": _flags(every.size, every.size * voxel_volume_mm3, coverage, missing),
+        "flags": _flags(inside, every.size, every.size * voxel_volume_mm3, coverage, missing),
     }
 
 
@@ -240,7 +244,13 @@ def _mean_of_parts(voi: VOI, means: Mapping[tuple[str, str], float]) -> dict[str
     return {**dict.fromkeys(_STATISTICS, np.nan), "mean": mean}
 
 
-def _flags(n_voxels: int, volume_mm3: float, coverage: float, missing: Sequence[int]) -> list[str]:
+def _flags(
+    values: NDArray[np.floating],
+    n_voxels: int,
+    volume_mm3: float,
+    coverage: float,
+    missing: Sequence[int],
+) -> list[str]:
     found = []
     if n_voxels and coverage < 0.95:
         found.append("voi_fov")
@@ -248,6 +258,8 @@ def _flags(n_voxels: int, volume_mm3: float, coverage: float, missing: Sequence[
         found.append("voi_small")
     if missing:
         found.append("labels_missing")
+    if np.count_nonzero(values < 0) > NEGATIVE_SHARE * values.size:
+        found.append("negative_voxels")
     return found
 
 

@@ -280,3 +280,12 @@ def test_numbers_beyond_sixteen_bits_are_labels_like_others(activity, labels):
     large = table_of(activity, moved, [VOI("f", "a", (70_001,)), VOI("f", "b", (4465,))])
     assert large["mean"].tolist() == plain["mean"].tolist()
     assert large["n_voxels"].tolist() == plain["n_voxels"].tolist()
+
+
+@pytest.mark.parametrize(("n", "flagged"), [(1, False), (2, True)])
+def test_voxels_below_zero_are_flagged_from_one_in_a_hundred_on(n, flagged):
+    """Both sides of 1 % of 100 voxels; zero itself is no negative activity."""
+    activity = np.ones((100, 1, 1))
+    activity[:n], activity[50:60] = -0.1, 0.0
+    row = table_of(activity, np.ones((100, 1, 1), int), [VOI("f", "v", (1,))]).iloc[0]
+    assert ("negative_voxels" in row["flags"]) is flagged
