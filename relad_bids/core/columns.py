@@ -241,7 +241,8 @@ def dictionary(*, statement: str, **facts: object) -> dict[str, object]:
 
 _WORDS = {
     "cov": "coefficient of variation", "fov": "field of view",
-    "fwhm": "full width at half maximum", "hemi": "hemisphere", "id": "identifier", "min": "", "mm": "", "mm3": "", "n": "number of",
+    "fwhm": "full width at half maximum", "hemi": "hemisphere", "id": "identifier", "min": "",
+    "mm": "", "mm3": "", "n": "number of",
     "ood": "out of distribution", "p05": "5th percentile", "p95": "95th percentile",
     "pi90": "90 % interval", "pvc": "partial volume correction", "qc": "quality control",
     "ref": "reference region", "sd": "standard deviation", "suv": "standardised uptake value",

@@ -52,6 +52,12 @@ ATLAS = 100_000
 """Added to the labels of an atlas that takes the place of the parcellation where it has any;
 above :data:`PART` and every number of FreeSurfer."""
 
+COVERED = 0.1
+"""Share of a label from which on an atlas is another drawing of it, and no neighbour."""
+
+RIM_MM = 3.0
+"""How far the packaged labels are extended beyond where they were warped to; an atlas is not."""
+
 MARGIN_MM = 20.0
 """What is kept of the image around the brain: more than twice the reach of a PSF of 10 mm."""
 
@@ -104,15 +110,26 @@ def head_regions(head: Head) -> NDArray[np.int32]:
 def with_atlas(head: Head, atlas: NDArray[np.integer]) -> Head:
     """Give a head the regions of another atlas, and its own where the atlas has none.
 
+    What is left within :data:`RIM_MM` of a label that the atlas covers is a rim that no scanner
+    tells from what it lies on: outside the reference region it is taken to be of the nearest
+    region of the atlas.
+
     Parameters
     ----------
     atlas : (I, J, K) int
         Labels on the same grid, 0 where none; the k-th of them becomes :data:`ATLAS` + k.
     """
-    numbers = np.unique(atlas[atlas > 0])
-    return replace(
-        head, labels=np.where(atlas > 0, ATLAS + np.searchsorted(numbers, atlas), head.labels)
+    inside = atlas > 0
+    numbers = np.unique(atlas[inside])
+    drawn = np.where(inside, ATLAS + np.searchsorted(numbers, atlas), head.labels)
+    away, nearest = ndimage.distance_transform_edt(
+        ~inside, sampling=head.voxel_mm, return_indices=True
     )
+    size = np.bincount(head.labels.ravel())
+    covered = np.bincount(head.labels[inside].ravel(), minlength=size.size) > COVERED * size
+    rim = covered[head.labels] & (head.labels > 0) & ~inside & ~head.reference & (away <= RIM_MM)
+    drawn = np.where(rim, drawn[tuple(nearest)], drawn)
+    return replace(head, labels=drawn)
 
 
 def corrected_image(

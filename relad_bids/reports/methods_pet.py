@@ -26,9 +26,9 @@ SCALES = {
 }
 
 _LAID = {
-    "auto": "that mean was laid on the T1w image by the better of two rigid registrations that "
+    "auto": "The mean was laid on the T1w image by the better of two rigid registrations that "
     "started from the headers' positions and from the centres of mass (Mattes mutual information)",
-    "identity": "that mean was taken to lie on the T1w image as the headers say",
+    "identity": "The mean was taken to lie on the T1w image as the headers say",
 }
 
 
@@ -105,14 +105,14 @@ def measured_text(scans: Sequence[MeasuredScan], *, pet2anat: str) -> str:
             "transforms (Mattes et al., 2003, IEEE Transactions on Medical Imaging)."
         )
         applied = "all transforms were applied"
-    parts.append(f"{_LAID[pet2anat].capitalize()}, and {applied} in one linear interpolation.")
+    parts.append(f"{_LAID[pet2anat]}, and {applied} in one linear interpolation.")
     if smooth := [scan for scan in scans if scan.smoothed_mm]:
         widths = listed([f"{scan.smoothed_mm:g} mm ({scan.tracer})" for scan in smooth])
         parts.append(
             f"Images were smoothed from their native resolution to a common one, FWHM {widths} "
             "(Joshi et al., 2009, NeuroImage)."
         )
-    return " ".join(parts).replace("That mean was", "The mean was")
+    return " ".join(parts)
 
 
 def _minutes(scan: MeasuredScan) -> str:

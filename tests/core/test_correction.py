@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from relad_bids.core.correction import (
+    ATLAS,
     LEFT_CSF,
     LEFT_GM,
     LEFT_WM,
@@ -227,3 +228,15 @@ def test_an_atlas_goes_before_the_labels_whatever_its_numbers(head):
     assert made[atlas == 8].mean() == pytest.approx(2.0, rel=1e-3)
     assert made[atlas == LEFT_WM].mean() == pytest.approx(3.0, rel=1e-3)
     assert made[head.reference].mean() == pytest.approx(1.4, rel=1e-3)
+
+
+def test_the_rim_that_an_atlas_leaves_of_a_label_is_of_its_nearest_region(head):
+    """Along the second axis, of 2.5 mm: the first voxel is within 3 mm, the second is not."""
+    j = np.indices(SHAPE)[1]
+    atlas = np.where((head.labels > 0) & (j < 17), 3, 0)
+    made = with_atlas(head, atlas)
+    for number, rim in ((10, ATLAS), (8, 8)):
+        where = (head.labels == number) & (head.reference == (number == 8))
+        assert where[:, 17].any()
+        assert (made.labels[where & (j == 17)] == rim).all(), "the reference keeps its own"
+        assert (made.labels[where & (j > 18)] == number).all()

@@ -83,7 +83,10 @@ USED = {
         "measured", [MeasuredScan(**{**vars(SCAN), "smoothed_mm": None})]
     ),
     "Joshi et al., 2009": ("measured", [MeasuredScan(**{**vars(SCAN), "smoothed_mm": None})]),
-    "the better of two rigid registrations": ("pet2anat", "identity"),
+    "The mean was laid on the T1w image by the better of two rigid registrations": (
+        "pet2anat", "identity"
+    ),
+    "(Mattes mutual information), and all transforms": ("pet2anat", "identity"),
     "FastSurfer (Henschel et al., 2020": ("regions", Regions()),
     "atlas-Schaefer2018_seg-100Parcels7Networks (100 regions)": ("regions", Regions()),
     "cut by the participant's grey matter": ("regions", Regions()),
