@@ -324,24 +324,47 @@ def regional_curves(data: Path) -> list[Path]:
     return sorted(root.rglob("*baseline_desc-gtmseg_tacs.tsv"))
 
 
+def judged(what: str, value: float, limit: float, unit: str = "") -> None:
+    """One line of the list of limits: what was found, what is allowed, whether it is inside."""
+    verdict = "inside" if value <= limit else "OUTSIDE"
+    print(f"  limit: {what}: {value:.2g}{unit}, at most {limit:g}{unit}: {verdict}")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print("phantom, single labels:\n", phantom_errors().to_string(index=False))
-        print("phantom, PSF and noise:\n", blur_bias().round(1).to_string(index=False))
-        print("one phantom, many writers:\n", same_phantom(folder).to_string(index=False))
+        errors = phantom_errors()
+        print("phantom, single labels:\n", errors.to_string(index=False))
+        worst = errors.groupby("image")["max error"].max()
+        judged("noise-free phantom", worst["noise-free"], 1e-6)
+        judged("GTM at the right PSF", worst[[f"gtm {w:g} mm" for w in WIDTHS_MM]].max(), 1e-3)
+        print("phantom, PSF and noise (partial_volume.py has more phantoms):\n",
+              blur_bias().round(1).to_string(index=False))  # fmt: skip
+        writers = same_phantom(folder).set_index("variant")
+        print("one phantom, many writers:\n", writers.to_string())
+        judged("units, decay, timing", writers["max difference %"].max(), 0.5, " %")
+        lost = writers.loc["injection time lost", "flags"]
+        print(f"  limit: late static scan without injection time: flagged {lost}: "
+              f"{'inside' if 'window_assumed' in lost else 'OUTSIDE'}")  # fmt: skip
         data = real_data()
-        print("rPOP florbetapir templates:\n", rpop(data, folder).round(3).to_string(index=False))
+        centiloid = rpop(data, folder)
+        print("rPOP florbetapir templates:\n", centiloid.round(3).to_string(index=False))
+        known = centiloid.dropna(subset="known")
+        apart = (known["suvr_mean"] - known["known"]).abs().max()
+        judged(f"rPOP, {len(known)} ratios", apart, 0.005)
         for number, tacs in enumerate(regional_curves(data)):
             made = curves(folder / f"curves{number}", tacs)
             worst = made["error_percent"].abs().max()
             print(f"{tacs.name}: {len(made)} regions, SUVr {made['from curves'].min():.3f} to "
                   f"{made['from curves'].max():.3f}, largest error {worst:.2g} %")  # fmt: skip
+            judged("painted curves", worst, 1, " %")
         scan, done = without_mri(data, folder / "gaain")
         told = scan.reading.columns if isinstance(scan, Measured) else scan.reason
         flags = scan.reading.flags if isinstance(scan, Measured) else ()
         print(f"florbetapir without MRI: {told} {flags}\n  exit {done.returncode}")
         print("  " + "\n  ".join(done.stderr.strip().splitlines()[-4:]))
+        refused = done.returncode == 66 and "has no T1w image" in done.stderr
+        print(f"  limit: PET without a T1w is refused: {'inside' if refused else 'OUTSIDE'}")
 
 
 if __name__ == "__main__":

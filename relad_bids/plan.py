@@ -165,6 +165,8 @@ class Unit:
     """Measured PET of the session that is left alone."""
     flair_missing: bool = False
     """Whether it lacks the FLAIR that its synthesis would have seen."""
+    flair_problem: str = ""
+    """Why the FLAIR that is there is not used; empty where there is none, or it is used."""
     labels: Labels | None = None
     """The user's own labels; None where the packaged ones are warped onto the T1w."""
     atlases: tuple[Atlas, ...] = ()
@@ -221,6 +223,9 @@ class Plan:
     left: tuple[Left, ...]
     unread: tuple[Unread, ...] = ()
     """Measured PET that is left alone, though its session may be processed."""
+    partly: tuple[Left, ...] = ()
+    """What failed of sessions that are among the units all the same: their measured PET is
+    quantified, and their row of the QC table is their own."""
 
 
 def with_labels(plan: Plan, labels: Mapping[str, Labels]) -> Plan:
@@ -263,6 +268,60 @@ def with_prepared(
     return replace(plan, units=units, left=(*plan.left, *left))
 
 
+def with_flair_problems(
+    plan: Plan, problems: Mapping[str, str], *, missing_flair: MissingFlair
+) -> Plan:
+    """Do without the FLAIR of sessions in which it turned out to be damaged.
+
+    Parameters
+    ----------
+    problems
+        Session label -> what is wrong with the file.
+    """
+    changed = {
+        unit.label: _without_flair(unit, problems[unit.label], missing_flair)
+        for unit in plan.units
+        if unit.label in problems
+    }
+    units = tuple(changed.get(unit.label, unit) for unit in plan.units)
+    return _with_flair_failures(replace(plan, units=units), changed)
+
+
+def _without_flair(unit: Unit, problem: str, missing_flair: MissingFlair) -> Unit:
+    """Treat a FLAIR that cannot be read as missing; it goes into no step of the session."""
+    return replace(
+        unit,
+        flair=None,
+        flair_choice=None,
+        flair_missing=True,
+        flair_problem=problem,
+        tracers=unit.tracers if missing_flair == "t1w-only" else (),
+        lesion=unit.lesion if unit.lesion and unit.lesion.on == "T1w" else None,
+    )
+
+
+def _with_flair_failures(plan: Plan, changed: Mapping[str, Unit]) -> Plan:
+    """Say which sessions failed for their FLAIR: wholly, or but for their measured PET."""
+    failed = [unit for unit in changed.values() if not unit.tracers]
+    left = [_flair_failure(unit) for unit in failed if not unit.measured]
+    partly = [_flair_failure(unit) for unit in failed if unit.measured]
+    gone = {one.label for one in left}
+    return replace(
+        plan,
+        units=tuple(unit for unit in plan.units if unit.label not in gone),
+        left=(*plan.left, *left),
+        partly=(*plan.partly, *partly),
+    )
+
+
+def _flair_failure(unit: Unit) -> Left:
+    reason = f"{unit.flair_problem} Nothing is synthesised from this session: mend the FLAIR, or "
+    reason += "do without it with --missing-flair t1w-only."
+    reason += " Its measured PET is quantified." if unit.measured else ""
+    code = ImageError.exit_code
+    return _leave(unit.subject, unit.session, "flair_unusable", reason, code)
+
+
 def session_label(subject: str, session: str | None) -> str:
     return f"sub-{subject}" + (f"_ses-{session}" if session else "")
 
@@ -297,7 +356,9 @@ def plan_units(
     missing_flair
         What to do with a session without FLAIR.
     check
-        Raises a :class:`ReladError` when a file's header cannot be used.
+        Raises a :class:`ReladError` when a file's header cannot be used. A FLAIR of which that
+        is so counts as missing where the user goes on without (``t1w-only``); elsewhere the
+        session fails, but for its measured PET.
     measured
         PET to be quantified on the MRI of its session; that of a session without MRI goes with
         the one session that has it.
@@ -331,12 +392,19 @@ def plan_units(
         )
         for unit in units
     ]
-    left += [_nothing_to_do(unit) for unit in units if not (unit.tracers or unit.measured)]
-    units = [unit for unit in units if unit.tracers or unit.measured]
+    damaged = {unit.label: unit for unit in units if unit.flair_problem}
+    plan = _with_flair_failures(Plan(tuple(units), tuple(left), every), damaged)
+    idle = [unit for unit in plan.units if not (unit.tracers or unit.measured)]
+    plan = _left_out(plan, [_nothing_to_do(unit) for unit in idle])
     if require_pet:
-        left += [_without_pet(unit) for unit in units if not unit.measured]
-        units = [unit for unit in units if unit.measured]
-    return Plan(tuple(units), tuple(left), every)
+        plan = _left_out(plan, [_without_pet(u) for u in plan.units if not u.measured])
+    return plan
+
+
+def _left_out(plan: Plan, more: Sequence[Left]) -> Plan:
+    gone = {one.label for one in more}
+    units = tuple(unit for unit in plan.units if unit.label not in gone)
+    return replace(plan, units=units, left=(*plan.left, *more))
 
 
 def _without_pet(unit: Unit) -> Left:
@@ -356,14 +424,19 @@ def _unit(
     """Choose and check the MRI of one session."""
     t1w, t1w_choice = one.of(found["T1w"], "T1w")
     flair, flair_choice = one.flair(found["FLAIR"], missing_flair) if tracers else (None, None)
-    for path in filter(None, (t1w, flair)):
-        check(path)
+    check(t1w)
     lacking = bool(tracers) and flair is None
     synthesised = () if lacking and missing_flair == "skip" else tracers
-    return Unit(
+    unit = Unit(
         one.subject, one.session, t1w, flair, synthesised, flair_missing=lacking,
         t1w_choice=t1w_choice, flair_choice=flair_choice,
     )  # fmt: skip
+    try:
+        if flair:
+            check(flair)
+    except ReladError as error:
+        return _without_flair(unit, str(error), missing_flair)
+    return unit
 
 
 def _nothing_to_do(unit: Unit) -> Left:

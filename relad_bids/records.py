@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from relad_bids.core.intervals import LEVEL
 from relad_bids.core.samples import has_spread
 from relad_bids.model.card import Card
 from relad_bids.plan import Unit
+from relad_bids.records_methods import methods
 from relad_bids.records_prepared import (
     prepared_facts,
     prepared_qc,
@@ -62,11 +62,22 @@ def sampling_text(card: Card, config: Config) -> str:
 
 
 def session_flags(unit: Unit) -> list[str]:
-    return ["flair_missing"] if unit.flair_missing else []
+    unusable = ["flair_unusable"] if unit.flair_problem else []
+    return ["flair_missing", *unusable] if unit.flair_missing else []
 
 
-def only_measured(unit: Unit) -> str:
+def flair_problem(unit: Unit, config: Config) -> str:
+    """Why a FLAIR is not used, on one line and without this machine's folders."""
+    return " ".join(unit.flair_problem.replace(f"{config.bids_dir}/", "").split())
+
+
+def only_measured(unit: Unit, config: Config) -> str:
     """Why nothing is synthesised in a session that has measured PET."""
+    if unit.flair_problem:
+        return (
+            "the FLAIR cannot be used and nothing is synthesised, measured PET is quantified: "
+            f"{flair_problem(unit, config)}"
+        )
     if not unit.flair_missing:
         return "nothing was asked to be synthesised; measured PET alone is quantified"
     return (
@@ -96,11 +107,19 @@ def known_qc(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
         **prepared_qc(unit, lambda path: inside(config, path)),
         "pet": ";".join(inside(config, pet.path) for pet in unit.measured) or None,
         "pet_left": ";".join(inside(config, pet.path) for pet in unit.unread) or None,
-        "reason": None if unit.tracers else only_measured(unit),
+        "reason": _qc_reason(unit, config),
         "checkpoint_id": card.label if unit.tracers else None,
         "device": config.device if unit.tracers else None,
         "software_version": __version__,
     }
+
+
+def _qc_reason(unit: Unit, config: Config) -> str | None:
+    if not unit.tracers:
+        return only_measured(unit, config)
+    if unit.flair_problem:
+        return f"synthesised without the FLAIR: {flair_problem(unit, config)}"
+    return None
 
 
 def table_paths(unit: Unit, card: Card) -> list[Path]:
@@ -306,7 +325,7 @@ def report_facts(unit: Unit, card: Card, config: Config) -> dict[str, Any]:
             "Labels": _labels_text(unit),
             **_atlases_text(unit, config),
             "Measured PET": ", ".join(inside(config, pet.path) for pet in unit.measured) or "none",
-            **(network if unit.tracers else {"Network": f"none: {only_measured(unit)}"}),
+            **(network if unit.tracers else {"Network": f"none: {only_measured(unit, config)}"}),
         },
         "methods": methods(unit, card, config),
     }
@@ -327,27 +346,6 @@ def _atlases_text(unit: Unit, config: Config) -> dict[str, str]:
 def _flair_text(unit: Unit, config: Config) -> str:
     if unit.flair:
         return inside(config, unit.flair)
+    if unit.flair_problem:
+        return f"not used: {flair_problem(unit, config)}"
     return "missing" if unit.flair_missing else "not needed"
-
-
-def methods(unit: Unit, card: Card, config: Config) -> str:
-    """The paragraph for a paper."""
-    from relad_bids.reports.methods import methods_text
-
-    packages = {"ants": "antspyx", "torch": "torch", "nipype": "nipype"}
-    return methods_text(
-        software_version=__version__,
-        versions={name: version(package) for name, package in packages.items()},
-        space=card.space,
-        checkpoint=card.label,
-        statement=card.statement,
-        references={t: reference_of_tracer(t, config.reference) for t in unit.tracers},
-        measured={
-            p.tracer: reference_of_tracer(p.tracer, config.reference) for p in unit.measured
-        },
-        has_flair=unit.flair is not None,
-        n_samples=config.n_samples,
-        labels=unit.labels.source if unit.labels else "",
-        replaced={step: derived.source for step, derived in unit.reused.steps().items()},
-        lesion=unit.lesion is not None,
-    )

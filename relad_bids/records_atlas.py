@@ -37,5 +37,5 @@ def table_sidecar(
         "dseg", unit.label, space=card.space, resolution=resolution_label(card),
         extra=atlas.entities,
     )  # fmt: skip
-    labels = {"Description": "Label number of the atlas"}
+    labels = {**dictionary["labels"], "Description": "Label number of the atlas"}
     return {**dictionary, "labels": labels, "Sources": [*dictionary["Sources"], bids_uri(dseg)]}

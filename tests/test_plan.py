@@ -15,6 +15,7 @@ from relad_bids.plan import (
     Unit,
     Unread,
     plan_units,
+    with_flair_problems,
     with_prepared,
 )
 
@@ -168,13 +169,13 @@ def test_a_participant_with_pet_alone_is_left_out():
 
 def test_an_unusable_image_costs_its_session_only():
     def check(path):
-        if path.name == "sub-01_ses-a_FLAIR.nii.gz":
+        if path.name == "sub-01_ses-a_T1w.nii.gz":
             raise ImageError(f"{path}: the image is cut short")
 
     made = plan([*pair(), *pair("02")], check=check)
     (left,) = made.left
     assert (left.flag, left.exit_code) == ("image_unusable", 65)
-    assert left.reason == "/data/sub-01_ses-a_FLAIR.nii.gz: the image is cut short"
+    assert left.reason == "/data/sub-01_ses-a_T1w.nii.gz: the image is cut short"
     assert [unit.subject for unit in made.units] == ["02"]
 
 
@@ -307,3 +308,55 @@ def test_measured_pet_may_be_required(needed):
         (left,) = made.left
         assert (left.label, left.flag, left.exit_code) == ("sub-02_ses-a", "pet_missing", 66)
         assert "--real-pet require asks for one. its sidecar is broken." in left.reason
+
+
+def broken(path):
+    if path.name.endswith("_FLAIR.nii.gz"):
+        raise ImageError(f"{path}: holds 3 MB of 9 MB.")
+
+
+@pytest.mark.parametrize("when", ["planned", "read to the end"])
+@pytest.mark.parametrize("rule", ["skip", "error", "t1w-only"])
+@pytest.mark.parametrize("with_pet", [False, True])
+def test_a_damaged_flair(when, rule, with_pet):
+    """Missing where the user goes on without; else an error that spares what needs a T1w only."""
+    pets = [pet()] if with_pet else []
+    check = {"check": broken} if when == "planned" else {}
+    made = plan([*pair(), *pair("02")], missing_flair=rule, measured=pets, **check)
+    if when == "read to the end":
+        names = [unit.label for unit in made.units]
+        problems = {name: f"/data/{name}_FLAIR.nii.gz: holds 3 MB of 9 MB." for name in names}
+        made = with_flair_problems(made, problems, missing_flair=rule)
+    if rule == "t1w-only":
+        assert [(u.tracers, u.flair, u.flair_missing) for u in made.units] == [
+            (("pib",), None, True)
+        ] * 2
+        assert all("FLAIR.nii.gz: holds" in u.flair_problem for u in made.units)
+        assert (made.left, made.partly) == ((), ())
+        return
+    failed = {left.label: left for left in (*made.left, *made.partly)}
+    assert {left.exit_code for left in failed.values()} == {65}
+    assert {left.flag for left in failed.values()} == {"flair_unusable"}
+    assert "sub-01_ses-a_FLAIR.nii.gz: holds" in failed["sub-01_ses-a"].reason
+    assert "--missing-flair t1w-only" in failed["sub-01_ses-a"].reason
+    assert [left.label for left in made.partly] == (["sub-01_ses-a"] if with_pet else [])
+    assert [(u.label, u.tracers) for u in made.units] == (
+        [("sub-01_ses-a", ())] if with_pet else []
+    )
+
+
+def test_a_damaged_flair_takes_its_lesion_mask_with_it_and_nobody_else():
+    made = plan([*pair(), *pair("02")])
+    lesions = {label: Lesion(Path("/x"), on, "bids:x") for label, on in
+               (("sub-01_ses-a", "FLAIR"), ("sub-02_ses-a", "T1w"))}  # fmt: skip
+    made = with_prepared(made, reused={}, lesions=lesions, refused={})
+    problems = dict.fromkeys(lesions, "damaged")
+    first, second = with_flair_problems(made, problems, missing_flair="t1w-only").units
+    assert (first.lesion, second.lesion.on) == (None, "T1w")
+    one = with_flair_problems(made, {"sub-01_ses-a": "damaged"}, missing_flair="skip")
+    assert one.units == made.units[1:]
+
+
+def test_a_flair_nobody_needs_may_be_damaged():
+    (unit,) = plan(pair(), tracers=(), measured=[pet()], check=broken).units
+    assert (unit.flair_problem, unit.flair_missing) == ("", False)

@@ -346,7 +346,7 @@ def test_the_users_labels_are_named_in_tables_files_and_sidecars(config):
     assert "_atlas-DKT_dseg" in source
     facts = report_facts(unit, CARD, config)
     assert facts["used"]["Labels"] == "fastsurfer: sub-01/x.mgz"
-    assert "as given by fastsurfer" in facts["methods"]
+    assert "as given by FastSurfer" in facts["methods"]
     assert "warped from the template" in report_facts(tiny_unit(config), CARD, config)["methods"]
 
 
@@ -357,7 +357,7 @@ def test_measured_pet_alone_speaks_of_no_network(config):
     assert "has no FLAIR image" in known["reason"]
     assert CARD.label not in str(facts)
     assert "arXiv 2602.21345" not in facts["methods"]
-    assert "Measured PET of pib was averaged" in facts["methods"]
+    assert "Measured PET was averaged over 50 to 70 (pib) minutes" in facts["methods"]
     asked = replace(unit, flair_missing=False)
     assert "nothing was asked" in known_qc(asked, CARD, config)["reason"]
     assert report_facts(asked, CARD, config)["used"]["FLAIR"] == "not needed"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from relad_bids.bids.outputs import product_path
+from relad_bids.cli.damage import without_damaged_flair
 from relad_bids.config import Config
 from relad_bids.files import read_table
 from relad_bids.finished import is_finished, task_of
@@ -41,14 +43,26 @@ def missing(plan: Plan, card: Card, config: Config) -> Iterator[tuple[Unit | Lef
     """Yield each session without complete results, and the reason.
 
     A session that was left out is done once its row in the QC table says so: asking again
-    would leave it out again.
+    would leave it out again. FLAIR are read to their end where a job has looked at a session
+    before, and it may be their damage that stopped it.
     """
+    plan = _judged(plan, card, config)
     for unit in plan.units:
         if reason := _lacking(unit, card, config):
             yield unit, reason
     for left in plan.left:
-        if _qc(left.label, card, config)[0] is None:
+        if _qc(left.label, card, config)[0] != ("failed" if left.exit_code else "skipped"):
             yield left, f"no job has looked at it yet; it will be left out: {left.reason}"
+
+
+def _judged(plan: Plan, card: Card, config: Config) -> Plan:
+    """The plan as a job would have it, in the same order, where there is a row of one."""
+    seen = tuple(unit for unit in plan.units if _qc(unit.label, card, config)[0] is not None)
+    judged = without_damaged_flair(replace(plan, units=seen), card, config)
+    after = {unit.label: unit for unit in judged.units}
+    gone = {unit.label for unit in seen} - after.keys()
+    units = (after.get(unit.label, unit) for unit in plan.units if unit.label not in gone)
+    return replace(judged, units=tuple(units))
 
 
 def _lacking(unit: Unit, card: Card, config: Config) -> str | None:

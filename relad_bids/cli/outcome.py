@@ -32,10 +32,12 @@ class Outcome:
     done: tuple[Unit, ...]
     left: tuple[Left, ...]
     """Skipped (``exit_code`` 0) and failed ones."""
+    partly: tuple[Left, ...] = ()
+    """What failed of sessions that are done as far as they could be."""
 
     @property
     def failed(self) -> tuple[Left, ...]:
-        return tuple(left for left in self.left if left.exit_code)
+        return tuple(left for left in (*self.left, *self.partly) if left.exit_code)
 
     def exit_code(self) -> int:
         """0 when every session asked for is done or was left out on request.
@@ -52,8 +54,10 @@ class Outcome:
         return 0 if self.done else InputError.exit_code
 
     def last_line(self) -> str:
-        skipped = len(self.left) - len(self.failed)
-        return f"{len(self.done)} done, {skipped} left out, {len(self.failed)} failed"
+        failed = sum(bool(left.exit_code) for left in self.left)
+        skipped, whole = len(self.left) - failed, len(self.done) - len(self.partly)
+        partly = f", {len(self.partly)} done in part" if self.partly else ""
+        return f"{whole} done{partly}, {skipped} left out, {failed} failed"
 
 
 def crash_files(folder: Path, units: Sequence[Unit]) -> dict[str, list[Path]]:

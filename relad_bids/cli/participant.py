@@ -26,6 +26,7 @@ from relad_bids.bids.measured import Wanted, find_measured
 from relad_bids.bids.outputs import product_path
 from relad_bids.bids.reuse import find_reused
 from relad_bids.bids.runs import measure_run
+from relad_bids.cli.damage import without_damaged_flair
 from relad_bids.cli.fitting import fitting, memory_factors
 from relad_bids.cli.missing import list_missing
 from relad_bids.cli.outcome import (
@@ -90,6 +91,7 @@ def run_participant(args: Namespace) -> int:
     plan = _planned(dataset, card, config)
     if args.list_missing:
         return list_missing(plan, card, config, by=args.list_missing)
+    plan = without_damaged_flair(plan, card, config)
     finished, tasks = _tasks(plan, card, config)
     plan = replace(plan, units=tuple(task.unit for task in tasks.values()))
     plan = fitting(plan, card, config)
@@ -101,7 +103,8 @@ def run_participant(args: Namespace) -> int:
         write_atlas_description(config.output_dir, label)
     crashes = _compute(tasks, card, config, run_id=run_id, graph=args.write_graph)
     done = tuple(unit for unit in plan.units if unit.label not in crashes)
-    outcome = Outcome((*finished, *done), (*plan.left, *crashes.values()))
+    crashed = tuple(crashes.values())
+    outcome = Outcome((*finished, *done), (*plan.left, *crashed), plan.partly)
     for left in crashes.values():
         print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
     for left in outcome.left:
@@ -209,16 +212,22 @@ def _tell(plan: Plan, card: Card, config: Config) -> None:
         for told in prepared_log(unit):
             LOGGER.info("%s: %s", unit.label, told)
         if unit.flair_missing and not unit.tracers:
-            LOGGER.warning("%s: %s", unit.label, only_measured(unit))
+            LOGGER.warning("%s: %s", unit.label, only_measured(unit, config))
+        if unit.flair_problem and unit.tracers:
+            LOGGER.warning(
+                "%s: synthesised without its FLAIR, which cannot be used: %s",
+                unit.label, unit.flair_problem,
+            )  # fmt: skip
     for pet in (pet for unit in plan.units for pet in unit.measured):
         LOGGER.info("%s: measured %s: %s", pet.label, pet.tracer, measured_text(pet))
         if reason := measured_pvc(pet, config).get("reason"):
             LOGGER.warning("%s: %s without --pvc: %s", pet.label, pet.tracer, reason)
-    if plan.units and (reason := synthetic_pvc(card, config).get("reason")):
+    synthetic = any(unit.tracers for unit in plan.units)
+    if synthetic and (reason := synthetic_pvc(card, config).get("reason")):
         LOGGER.warning("synthetic PET without --pvc: %s", reason)
     for unread in plan.unread:
         LOGGER.warning("%s: measured PET is left alone: %s", unread.label, unread.reason)
-    for left in plan.left:
+    for left in (*plan.left, *plan.partly):
         print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from relad_bids import __version__
 from relad_bids.core import brain_checks
 from relad_bids.core.quality_columns import quality_warnings
 
@@ -126,6 +127,8 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "voi_fov": "VOI partly outside the field of view",
             "voi_small": "VOI below 0.5 mL or 30 voxels",
             "labels_missing": "a label of the VOI has no voxel",
+            "negative_voxels": "more than 1 % of the VOI's voxels are below 0, which no activity "
+            "is",
             "labels_suspect": "the given labels and the white matter of the T1w overlap little",
             "window_partial": "frames cover a part of the tracer's window",
             "window_assumed": "the scan does not say when it was made; taken as the window",
@@ -142,8 +145,12 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "cut-offs and off-target regions of a ligand do not apply",
             "offtarget_risk": "region with known off-target binding of this tracer",
             "flair_missing": "synthesised without FLAIR",
+            "flair_unusable": "there is a FLAIR, and it is damaged; not used",
             "second_reference": "divided by another region than the tracer's reference region; "
             "stands beside the primary row of the VOI",
+            "pvc_unstable": "corrected for partial volume, and not to be trusted: at or below 0, "
+            "or more than a tenth of the VOI or of the reference region lies in regions smaller "
+            "than the point spread, or in which errors of the image grow more than fivefold",
             "lowres": "the image is less sharp than --pet-fwhm asks for; not smoothed",
             "single_sample": "one answer of the network; no spread is known",
             **brain_checks.FLAGS,
@@ -224,4 +231,31 @@ def _stem(voi: str) -> str:
 
 def dictionary(*, statement: str, **facts: object) -> dict[str, object]:
     """The JSON beside a table: every column, and the statement a reader must see."""
-    return {**COLUMNS, "SyntheticDataStatement": statement, **facts}
+    columns = {
+        name: {"LongName": _long_name(name), **entry, "Derivative": True}
+        for name, entry in COLUMNS.items()
+    }
+    made_by = [{"Name": "relad-bids", "Version": __version__}]
+    return {**columns, "GeneratedBy": made_by, "SyntheticDataStatement": statement, **facts}
+
+
+_WORDS = {
+    "cov": "coefficient of variation", "fov": "field of view",
+    "fwhm": "full width at half maximum", "hemi": "hemisphere", "id": "identifier", "min": "",
+    "mm": "", "mm3": "", "n": "number of",
+    "ood": "out of distribution", "p05": "5th percentile", "p95": "95th percentile",
+    "pi90": "90 % interval", "pvc": "partial volume correction", "qc": "quality control",
+    "ref": "reference region", "sd": "standard deviation", "suv": "standardised uptake value",
+    "suvr": "standardised uptake value ratio", "trc": "tracer", "voi": "volume of interest",
+}  # fmt: skip
+
+
+def _long_name(column: str) -> str:
+    """A column's name without abbreviations and unit.
+
+    >>> _long_name("ref_volume_mm3")
+    'Reference region volume'
+    """
+    words = [_WORDS.get(word, word) for word in column.split("_")]
+    text = " ".join(word for word in words if word)
+    return text[0].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""Partial volume correction of one image of a head: which regions, and the corrected image.
+"""Partial volume correction of one image of a head: which regions, what can be trusted of it.
 
 The arithmetic is that of :mod:`relad_bids.core.partial_volume`; here stands what the regions
 of a head are. All that takes up tracer beside the labels must be among them, or the cortex is
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from relad_bids.core.partial_volume import (
+    MAX_AMPLIFICATION,
     MIN_GREY,
+    RegionModel,
     gtm,
     iterative_yang,
     mueller_gaertner,
@@ -46,8 +48,32 @@ LEAST_GREY = 0.95
 """Least share of grey matter in the reference region of Mueller-Gaertner, as of what is inside
 the field of view."""
 
+ATLAS = 100_000
+"""Added to the labels of an atlas that takes the place of the parcellation where it has any;
+above :data:`PART` and every number of FreeSurfer."""
+
+COVERED = 0.1
+"""Share of a label from which on an atlas is another drawing of it, and no neighbour."""
+
+RIM_MM = 3.0
+"""How far the packaged labels are extended beyond where they were warped to; an atlas is not."""
+
 MARGIN_MM = 20.0
 """What is kept of the image around the brain: more than twice the reach of a PSF of 10 mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """A corrected image, and where it is not to be trusted."""
+
+    image: NDArray[np.float32]
+    """(I, J, K), in the unit of the activity; NaN where the method or the scan says nothing."""
+    unstable: NDArray[np.bool_]
+    """(I, J, K) labelled voxels whose region has a mean at or below 0, is smaller than the point
+    spread, or lets errors of the image grow more than
+    :data:`~relad_bids.core.partial_volume.MAX_AMPLIFICATION`-fold."""
+    condition: float | None
+    """Condition number of the geometric transfer matrix; None for a method without one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +107,42 @@ def head_regions(head: Head) -> NDArray[np.int32]:
     return np.where(head.labels > 0, inside, around).astype(np.int32)
 
 
+def with_atlas(head: Head, atlas: NDArray[np.integer]) -> Head:
+    """Give a head the regions of another atlas, and its own where the atlas has none.
+
+    What is left within :data:`RIM_MM` of a label that the atlas covers is a rim that no scanner
+    tells from what it lies on: outside the reference region it is taken to be of the nearest
+    region of the atlas.
+
+    Parameters
+    ----------
+    atlas : (I, J, K) int
+        Labels on the same grid, 0 where none; the k-th of them becomes :data:`ATLAS` + k.
+    """
+    inside = atlas > 0
+    numbers = np.unique(atlas[inside])
+    drawn = np.where(inside, ATLAS + np.searchsorted(numbers, atlas), head.labels)
+    away, nearest = ndimage.distance_transform_edt(
+        ~inside, sampling=head.voxel_mm, return_indices=True
+    )
+    size = np.bincount(head.labels.ravel())
+    covered = np.bincount(head.labels[inside].ravel(), minlength=size.size) > COVERED * size
+    rim = covered[head.labels] & (head.labels > 0) & ~inside & ~head.reference & (away <= RIM_MM)
+    drawn = np.where(rim, drawn[tuple(nearest)], drawn)
+    return replace(head, labels=drawn)
+
+
 def corrected_image(
     activity: NDArray[np.floating], head: Head, *, method: Method, fwhm_mm: float
 ) -> NDArray[np.float32]:
-    """Correct an image, so that its regional means are corrected means.
+    """Image of :func:`correct`."""
+    return correct(activity, head, method=method, fwhm_mm=fwhm_mm).image
+
+
+def correct(
+    activity: NDArray[np.floating], head: Head, *, method: Method, fwhm_mm: float
+) -> Correction:
+    """Correct an image, so that its regional means are corrected means; judge its regions.
 
     Parameters
     ----------
@@ -95,11 +153,6 @@ def corrected_image(
         ``iy``: voxelwise. ``mg``: grey matter alone, with the tissue probabilities as fractions.
     fwhm_mm
         Point spread function of the image, full width at half maximum.
-
-    Returns
-    -------
-    (I, J, K) float32
-        In the unit of the image; NaN where nothing was seen, and where the method says nothing.
 
     Raises
     ------
@@ -113,26 +166,49 @@ def corrected_image(
         raise ValueError(f"{method} is no partial volume correction")
     box = _around(head.brain, head.voxel_mm)
     made = np.full(activity.shape, np.nan, dtype=np.float32)
-    made[box] = _corrected(activity[box], _cropped(head, box), method, fwhm_mm)
-    return made
+    near = _cropped(head, box)
+    made[box], model = _corrected(activity[box], near, method, fwhm_mm)
+    unstable = np.zeros(activity.shape, dtype=bool)
+    unstable[box] = _unstable(made[box], near, fwhm_mm, model)
+    return Correction(made, unstable, model.condition if model else None)
+
+
+def _unstable(
+    made: NDArray[np.float32], head: Head, fwhm_mm: float, model: RegionModel | None
+) -> NDArray[np.bool_]:
+    """Voxels of the regions, each label parted by the reference, that are not to be trusted."""
+    regions = np.where(head.labels > 0, head_regions(head), 0)
+    seen = np.isfinite(made) & (regions > 0)
+    counts = np.bincount(regions[seen])
+    means = np.bincount(regions[seen], made[seen]) / np.maximum(counts, 1)
+    small = counts * np.prod(head.voxel_mm) < fwhm_mm**3
+    doubtful = set(np.flatnonzero((counts > 0) & (small | (means <= 0))).tolist())
+    if model:
+        growing = model.numbers[model.amplification > MAX_AMPLIFICATION]
+        doubtful |= set(growing.tolist()) & set(np.flatnonzero(counts).tolist())
+    return np.isin(regions, list(doubtful)) & (regions > 0)
 
 
 def _corrected(
     activity: NDArray[np.floating], head: Head, method: Method, fwhm_mm: float
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], RegionModel | None]:
+    """The image, and the model of the regions of a method that solves its matrix."""
     width = {"fwhm_mm": fwhm_mm, "voxel_mm": head.voxel_mm}
     if method == "mg":
         _require_grey(head)
-        return mueller_gaertner(activity, gm=head.gm, wm=head.wm, **width)  # type: ignore[arg-type]
+        made = mueller_gaertner(activity, gm=head.gm, wm=head.wm, **width)  # type: ignore[arg-type]
+        return made, None
     seen = np.isfinite(activity)
     regions = head_regions(head)
     model = region_model(regions, seen=seen, **width)  # type: ignore[arg-type]
-    if method == "gtm":
-        table = gtm(activity, model)["corrected"]
-        values = table[model.numbers].to_numpy()
-        painted = np.where(seen & (head.labels > 0), model.paint(values), np.nan)
-        return np.asarray(painted, dtype=np.float32)
-    return rbv(activity, model) if method == "rbv" else iterative_yang(activity, model)
+    if method == "iy":
+        return iterative_yang(activity, model), None
+    if method == "rbv":
+        return rbv(activity, model), model
+    table = gtm(activity, model)["corrected"]
+    values = table[model.numbers].to_numpy()
+    painted = np.where(seen & (head.labels > 0), model.paint(values), np.nan)
+    return np.asarray(painted, dtype=np.float32), model
 
 
 def _require_grey(head: Head) -> None:

@@ -42,6 +42,10 @@ MAX_CONDITION = 1e3
 """Largest condition number of a GTM that is solved: an error of the observed means may grow by
 as much. 94 regions have 33 to 114 (pet-quantification, section 1.7)."""
 
+MAX_AMPLIFICATION = 5.0
+"""By how much independent errors of the regional means may grow in a corrected value that is
+still called stable: 1 % of them makes 5 % of it."""
+
 ROUNDING = 1e-3
 """By how much fractions of a voxel may sum to more than 1."""
 
@@ -99,6 +103,22 @@ class RegionModel:
     def n_voxels(self) -> Values:
         """(R,) voxels of each region inside the field of view, with fractions summed."""
         return np.asarray(self._observed.sum(axis=0))
+
+    @cached_property
+    def amplification(self) -> Values:
+        r"""(R,) by how much independent, equal errors of the observed means grow in each region.
+
+        .. math:: a_i = \sqrt{\textstyle\sum_j (M^{-1})_{ij}^2}
+
+        the diagonal of :func:`gtm_covariance` for a covariance of 1: never above the condition
+        number for rows that sum to 1, and far below it for most regions.
+        """
+        return np.asarray(np.linalg.norm(np.linalg.inv(self.matrix), axis=1))
+
+    @cached_property
+    def condition(self) -> float:
+        """Condition number of the GTM: largest over smallest singular value."""
+        return float(np.linalg.cond(self.matrix))
 
     def observe(self, image: Image) -> Values:
         """Average an image over each region (R,)."""

@@ -23,9 +23,16 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
     "flags": {
         "Description": "`ok`, or semicolon-separated flags; beside these, those of `qc_flags` in "
         "the VOI tables",
-        "Levels": {**brain.FLAGS, **quality_warnings()},
+        "Levels": {
+            "flair_missing": "the FLAIR that a synthesis would have seen is not there",
+            "flair_unusable": "there is a FLAIR, and it is damaged; not used",
+            **brain.FLAGS,
+            **quality_warnings(),
+        },
     },
-    "reason": {"Description": "Why the session was left out or failed"},
+    "reason": {
+        "Description": "Why the session was left out or failed, or what of it was not done"
+    },
     "t1w": {"Description": "T1w image used, relative to the dataset"},
     "flair": {"Description": "FLAIR image used, relative to the dataset"},
     "run_choice": {

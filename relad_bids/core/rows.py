@@ -16,6 +16,12 @@ from relad_bids.core.suvr import Reference
 SECOND_REFERENCE = "second_reference"
 """Flag of a row that was divided by another region than the tracer's reference."""
 
+UNSTABLE = "pvc_unstable"
+"""Flag of a corrected row that is not to be trusted."""
+
+MOST_UNSTABLE = 0.1
+"""Largest share of a VOI, or of a reference region, whose corrected values are unstable."""
+
 RATIOS = ("mean", "median", "sd")
 """Statistics of the image that are divided by the mean of the reference region."""
 
@@ -60,6 +66,34 @@ def over_another(
     return referred(again, reference, name=name, method=method)
 
 
+def second_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the uncorrected rows that were divided by a second reference region."""
+    return _plain(table)[_is_second(_plain(table))]
+
+
+def with_instability(
+    table: pd.DataFrame, shares: pd.Series, *, reference_share: float
+) -> pd.DataFrame:
+    """Flag the corrected rows that are not to be trusted.
+
+    Parameters
+    ----------
+    table
+        Corrected rows, from :func:`referred`.
+    shares
+        Share of each row's VOI that is unstable
+        (:attr:`relad_bids.core.correction.Correction.unstable`); NaN for a row without a value.
+    reference_share
+        The same of the reference region.
+    """
+    doubted = (shares > MOST_UNSTABLE) | (table["mean"] <= 0)
+    doubted |= reference_share > MOST_UNSTABLE
+    flags = [
+        [UNSTABLE, *own] if one else own for one, own in zip(doubted, table["flags"], strict=True)
+    ]
+    return table.assign(flags=flags)
+
+
 def primary_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows that are neither corrected nor divided by a second reference region.
 
@@ -71,6 +105,14 @@ def primary_rows(table: pd.DataFrame) -> pd.DataFrame:
         VOI table of one or many images (:mod:`relad_bids.core.columns`); a missing ``pvc``
         means none.
     """
-    plain = table["pvc"].isna() | (table["pvc"] == NO_CORRECTION)
+    plain = _plain(table)
+    return plain[~_is_second(plain)]
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["pvc"].isna() | (table["pvc"] == NO_CORRECTION)]
+
+
+def _is_second(table: pd.DataFrame) -> pd.Series:
     words = table["qc_flags"].fillna("").astype(str).str.split(";")
-    return table[plain & ~words.map(lambda flags: SECOND_REFERENCE in flags).astype(bool)]
+    return words.map(lambda flags: SECOND_REFERENCE in flags).astype(bool)

@@ -20,6 +20,10 @@ SMALL_VOI_MM3 = 500.0
 SMALL_VOI_VOXELS = 30
 """Bounds of the flags ``ref_small`` and ``voi_small`` (pet-quantification, sections 1.5, 6.2)."""
 
+NEGATIVE_SHARE = 0.01
+"""Largest share of a VOI's voxels below 0 without the flag ``negative_voxels``: activity is never
+negative; a filtered image of little counts is, and so is one whose zero was moved."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -172,10 +176,12 @@ def voi_table(
 
 def _values_by_label(
     activity: NDArray[np.floating], labels: NDArray[np.integer]
-) -> Mapping[int, NDArray[np.float64]]:
+) -> Mapping[int, NDArray[np.floating]]:
     """Sort the voxels by label once; a VOI is then a few slices."""
     inside = labels > 0
-    numbers, values = labels[inside], activity[inside].astype(np.float64)
+    numbers, values = labels[inside], activity[inside]
+    if numbers.size and numbers.max() <= np.iinfo(np.uint16).max:
+        numbers = numbers.astype(np.uint16)  # numpy sorts these by digits, in linear time
     order = np.argsort(numbers, kind="stable")
     found, starts = np.unique(numbers[order], return_index=True)
     pieces = np.split(values[order], starts[1:])
@@ -184,7 +190,7 @@ def _values_by_label(
 
 def _pooled(
     voi: VOI,
-    values: Mapping[int, NDArray[np.float64]],
+    values: Mapping[int, NDArray[np.floating]],
     voxel_volume_mm3: float,
     min_coverage: float,
 ) -> dict[str, object]:
@@ -204,17 +210,32 @@ def _pooled(
         "volume_mm3": every.size * voxel_volume_mm3,
         "fov_fraction": coverage,
         **(_statistics(inside) if covered else dict.fromkeys(_STATISTICS, np.nan)),
-        "flags": _flags(every.size, every.size * voxel_volume_mm3, coverage, missing),
+        "flags": _flags(inside, every.size, every.size * voxel_volume_mm3, coverage, missing),
     }
 
 
 _STATISTICS = ("mean", "median", "sd", "p05", "p95")
 
 
-def _statistics(values: NDArray[np.float64]) -> dict[str, float]:
-    p05, median, p95 = np.percentile(values, [5, 50, 95])
-    numbers = (values.mean(), median, values.std(), p05, p95)
+def _statistics(values: NDArray[np.floating]) -> dict[str, float]:
+    p05, median, p95 = _quantiles(values, (0.05, 0.5, 0.95))
+    mean = values.mean(dtype=np.float64)
+    numbers = (mean, median, values.std(dtype=np.float64), p05, p95)
     return dict(zip(_STATISTICS, map(float, numbers), strict=True))
+
+
+def _quantiles(values: NDArray[np.floating], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Quantiles as numpy's ``linear`` ones, in double precision from the image's own type.
+
+    This is the longest part of a table: numpy sorts 32-bit numbers, vectorised, in a fifth of
+    the time that it needs to part them, in double precision, at six places.
+    """
+    at = np.asarray(shares) * (values.size - 1)
+    below = np.floor(at).astype(np.intp)
+    above = np.minimum(below + 1, values.size - 1)
+    ordered = np.sort(values)
+    low, high = ordered[below].astype(np.float64), ordered[above].astype(np.float64)
+    return np.asarray(low + (at - below) * (high - low))
 
 
 def _mean_of_parts(voi: VOI, means: Mapping[tuple[str, str], float]) -> dict[str, float]:
@@ -223,7 +244,13 @@ def _mean_of_parts(voi: VOI, means: Mapping[tuple[str, str], float]) -> dict[str
     return {**dict.fromkeys(_STATISTICS, np.nan), "mean": mean}
 
 
-def _flags(n_voxels: int, volume_mm3: float, coverage: float, missing: Sequence[int]) -> list[str]:
+def _flags(
+    values: NDArray[np.floating],
+    n_voxels: int,
+    volume_mm3: float,
+    coverage: float,
+    missing: Sequence[int],
+) -> list[str]:
     found = []
     if n_voxels and coverage < 0.95:
         found.append("voi_fov")
@@ -231,6 +258,8 @@ def _flags(n_voxels: int, volume_mm3: float, coverage: float, missing: Sequence[
         found.append("voi_small")
     if missing:
         found.append("labels_missing")
+    if np.count_nonzero(values < 0) > NEGATIVE_SHARE * values.size:
+        found.append("negative_voxels")
     return found
 
 

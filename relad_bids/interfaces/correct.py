@@ -10,12 +10,14 @@ from nipype.interfaces.base import (
     File,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 from nipype.utils.logger import logging as nipype_logging
 
-from relad_bids.core.correction import NAMES, Head, corrected_image
+from relad_bids.core.correction import NAMES, Head, correct, with_atlas
 from relad_bids.core.grid import Grid
+from relad_bids.core.suvr import reference_of
 from relad_bids.errors import ReladError
 from relad_bids.interfaces.base import load, load_on, out_path, save
 from relad_bids.vois import reference_mask
@@ -26,6 +28,7 @@ LOGGER = nipype_logging.getLogger("nipype.interface")
 class _CorrectPartialVolumeInputSpec(BaseInterfaceInputSpec):
     activity = File(exists=True, mandatory=True, desc="activity in T1w space, true zero")
     dseg = File(exists=True, mandatory=True, desc="parcellation in T1w space")
+    atlas = File(exists=True, desc="another atlas, whose regions go before the parcellation's")
     inferior = File(exists=True, mandatory=True, desc="inferior cerebellum in T1w space")
     brain = File(exists=True, mandatory=True, desc="brain mask in T1w space")
     csf = File(exists=True, mandatory=True, desc="CSF probability in T1w space")
@@ -39,6 +42,7 @@ class _CorrectPartialVolumeInputSpec(BaseInterfaceInputSpec):
 
 class _CorrectPartialVolumeOutputSpec(TraitedSpec):
     out_file = File(exists=True, desc="corrected activity; undefined where it cannot be had")
+    unstable = File(exists=True, desc="where the corrected values are not to be trusted")
     facts = traits.Dict(desc="PartialVolumeCorrection of the table's sidecar")
 
 
@@ -58,8 +62,14 @@ class CorrectPartialVolume(SimpleInterface):
         try:
             head = _head(given, grid)
             seen = np.where(head.brain, activity, np.nan) if given.brain_only else activity
-            made = corrected_image(seen, head, method=given.method, fwhm_mm=given.fwhm_mm)
-            self._results["out_file"] = save(out_path(runtime, "corrected.nii.gz"), made, grid)
+            made = correct(seen, head, method=given.method, fwhm_mm=given.fwhm_mm)
+            volume_mm3 = grid.voxel_volume_mm3
+            reference_of(made.image, head.reference, voxel_volume_mm3=volume_mm3)
+            for name, image in (("out_file", made.image), ("unstable", made.unstable)):
+                path = out_path(runtime, f"{name}.nii.gz")
+                self._results[name] = save(path, image.astype(np.float32), grid)
+            if made.condition:
+                told["ConditionNumber"] = round(made.condition, 1)
         except ReladError as error:
             told |= {"Method": "none", "Reason": str(error)}
             LOGGER.warning("no partial volume correction of %s: %s", given.activity, error)
@@ -72,7 +82,7 @@ def _head(given: Any, grid: Grid) -> Head:
         return load_on(grid, getattr(given, name), ours="activity", theirs=name)
 
     labels = np.rint(on_grid("dseg")).astype(np.int32)
-    return Head(
+    head = Head(
         labels=labels,
         reference=reference_mask(
             given.ref_region, labels, on_grid("inferior") > 0, voxel_mm=grid.voxel_mm
@@ -83,3 +93,6 @@ def _head(given: Any, grid: Grid) -> Head:
         wm=on_grid("wm"),
         voxel_mm=grid.voxel_mm,
     )
+    if not isdefined(given.atlas):
+        return head
+    return with_atlas(head, np.rint(on_grid("atlas")).astype(np.int32))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from relad_bids.core.columns import complete, joined
 from relad_bids.core.grid import Grid
 from relad_bids.core.intervals import with_intervals
-from relad_bids.core.rows import over_another, referred
+from relad_bids.core.rows import over_another, referred, with_instability
 from relad_bids.core.samples import KEYS, Moments, spread_of
 from relad_bids.core.suvr import Reference, reference_of_parts, to_suvr, voi_table
 from relad_bids.files import read_table, write_table
@@ -63,17 +63,17 @@ class WarpActivity(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         through = [self.inputs.xfm] if isdefined(self.inputs.xfm) else []
         onto = (self.inputs.t1w, through)
-        inside = _seen(runtime, self.inputs.in_file, onto)
-        data, grid = _warped(runtime, self.inputs.in_file, onto, inside)
+        inside = seen_on(runtime, self.inputs.in_file, onto)
+        data, grid = warped_onto(runtime, self.inputs.in_file, onto, inside)
         self._results["out_file"] = save(out_path(runtime, "activity.nii.gz"), data, grid)
         return runtime
 
 
-_Onto = tuple[str, list[str]]
+Onto = tuple[str, list[str]]
 """T1w whose grid is wanted, and the transforms that lead there."""
 
 
-def _seen(runtime: Any, in_file: str, onto: _Onto) -> NDArray[np.bool_]:
+def seen_on(runtime: Any, in_file: str, onto: Onto) -> NDArray[np.bool_]:
     """Where on the T1w grid the field of view of an image reaches."""
     grid = grid_of_file(in_file)
     ones = np.ones(grid.shape, dtype=np.uint8)
@@ -82,8 +82,8 @@ def _seen(runtime: Any, in_file: str, onto: _Onto) -> NDArray[np.bool_]:
     return load(resample_file(ones_file, *onto, seen, interpolation="nearest"))[0] > 0
 
 
-def _warped(
-    runtime: Any, in_file: str, onto: _Onto, inside: NDArray[np.bool_]
+def warped_onto(
+    runtime: Any, in_file: str, onto: Onto, inside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], Grid]:
     """An activity image on the T1w grid, NaN where nothing was seen."""
     warped = out_path(runtime, "warped.nii.gz")
@@ -116,12 +116,12 @@ class MeasureSpread(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         first = self.inputs.samples[0]
         onto = (self.inputs.t1w, [self.inputs.mni_to_t1w])
-        inside = _seen(runtime, first, onto)
+        inside = seen_on(runtime, first, onto)
         voxels = Moments()
 
         def tables() -> Iterator[pd.DataFrame]:
             for sample in self.inputs.samples:
-                activity, grid = _warped(runtime, sample, onto, inside)
+                activity, grid = warped_onto(runtime, sample, onto, inside)
                 with naming_files(sample=sample, dseg=self.inputs.dseg):
                     measured = _measured(self.inputs, activity, grid)
                 voxels.add(to_suvr(load(sample)[0], measured.reference))
@@ -153,6 +153,7 @@ class _QuantifyPETInputSpec(BaseInterfaceInputSpec):
     suv_factor = traits.Float(desc="g/mL per unit of the activity; left out if unknown")
     second_refs = traits.List(traits.Str, desc="reference regions of further rows")
     corrected = File(exists=True, desc="activity corrected for partial volume, T1w space")
+    unstable = File(exists=True, desc="where it is not to be trusted; goes with `corrected`")
     pvc = traits.Dict(desc="columns `pvc` and `pvc_fwhm_mm` of the corrected rows")
     template_rows = File(exists=True, desc="rows read out in template space (MeasureMasks)")
 
@@ -223,19 +224,33 @@ def _seconds(given: Any, table: pd.DataFrame, grid: Grid) -> Iterator[pd.DataFra
     """The same means over further reference regions."""
     activity = load(given.activity)[0]
     for name in given.second_refs if isdefined(given.second_refs) else ():
-        parts, _, _ = _region(given, name, grid)
+        parts, _, _ = reference_region(given, name, grid)
         reference = reference_of_parts(activity, parts, voxel_volume_mm3=grid.voxel_volume_mm3)
         method = reference_method(name, suit=given.suit)
         yield over_another(table, reference, name=name, method=method)
 
 
 def _corrected(given: Any, grid: Grid) -> pd.DataFrame:
-    """Means of a corrected image over its own, corrected reference; voxels have no spread."""
+    """Means of a corrected image over its own, corrected reference, and which are doubtful."""
     activity = load_on(grid, given.corrected, ours="activity", theirs="corrected")
-    _, reference, table = _measured(given, activity, grid)
+    region, reference, table = _measured(given, activity, grid)
     method = reference_method(given.ref_region, suit=given.suit)
     own = referred(table, reference, name=given.ref_region, method=method)
-    return own.assign(**dict.fromkeys(VOXELWISE, np.nan)) if given.pvc["pvc"] == "GTM" else own
+    unstable = unstable_on(given.unstable, activity, grid)
+    shares = _measured(given, unstable, grid, reference=reference).table["mean"]
+    own = with_instability(own, shares, reference_share=float(np.nanmean(unstable[region])))
+    return without_spread(own, given.pvc["pvc"])
+
+
+def unstable_on(unstable: str, corrected: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+    """1 where corrected values are not to be trusted, else 0, NaN where there are none."""
+    share = load_on(grid, unstable, ours="corrected", theirs="unstable")
+    return np.where(np.isfinite(corrected), share, np.nan).astype(np.float32)
+
+
+def without_spread(table: pd.DataFrame, pvc: str) -> pd.DataFrame:
+    """Leave out what a correction that gives each label one value says nothing of."""
+    return table.assign(**dict.fromkeys(VOXELWISE, np.nan)) if pvc == "GTM" else table
 
 
 VOXELWISE = ("median", "sd", "p05", "p95", "suvr_median", "suvr_sd", "ref_cov")
@@ -250,11 +265,17 @@ class _Measured(NamedTuple):
     """From :func:`relad_bids.core.suvr.voi_table`."""
 
 
-def _measured(given: Any, activity: NDArray[np.float32], grid: Grid) -> _Measured:
+def _measured(
+    given: Any,
+    activity: NDArray[np.float32],
+    grid: Grid,
+    *,
+    reference: Reference | None = None,
+) -> _Measured:
     """Quantify one activity image in T1w space with a step's labels and settings."""
-    parts, labels, inferior = _region(given, given.ref_region, grid)
+    parts, labels, inferior = reference_region(given, given.ref_region, grid)
     volume_mm3 = grid.voxel_volume_mm3
-    reference = reference_of_parts(activity, parts, voxel_volume_mm3=volume_mm3)
+    reference = reference or reference_of_parts(activity, parts, voxel_volume_mm3=volume_mm3)
     ruled, ruled_vois = ruled_regions(labels, inferior, voxel_mm=grid.voxel_mm)
     tables = [
         voi_table(
@@ -269,7 +290,7 @@ def _measured(given: Any, activity: NDArray[np.float32], grid: Grid) -> _Measure
     return _Measured(np.logical_or.reduce(parts), reference, table)
 
 
-def _region(
+def reference_region(
     given: Any, name: str, grid: Grid
 ) -> tuple[list[NDArray[np.bool_]], NDArray[np.int32], NDArray[np.bool_]]:
     """The parts of a reference region, the labels they were drawn from, inferior cerebellum."""

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from relad_bids.core.columns import SYNTHETIC_STATEMENT
+from relad_bids.reports.methods_pet import (
+    PACKAGED,
+    UNCORRECTED,
+    Corrected,
+    MeasuredScan,
+    Regions,
+    correction_text,
+    listed,
+    measured_text,
+    regions_text,
+)
 
 _FLAIR = (
     "FLAIR images were corrected for intensity non-uniformity in the same way and aligned with "
     "the T1w image by a rigid transform; both transforms were applied in one interpolation."
 )
 _NO_FLAIR = (
-    "No FLAIR image was available in this session; the PET was estimated from the T1w image alone."
+    "No usable FLAIR image was available in this session; the PET was estimated from the T1w "
+    "image alone."
 )
 
 
@@ -32,8 +44,10 @@ def methods_text(
     references: Mapping[str, str],
     has_flair: bool,
     n_samples: int = 1,
-    measured: Mapping[str, str] = MappingProxyType({}),
-    labels: str = "",
+    measured: Sequence[MeasuredScan] = (),
+    pet2anat: str = "auto",
+    regions: Regions = PACKAGED,
+    corrected: Corrected = UNCORRECTED,
     replaced: Mapping[str, str] = MappingProxyType({}),
     lesion: bool = False,
 ) -> str:
@@ -56,9 +70,11 @@ def methods_text(
     n_samples
         Answers of the network averaged into each image.
     measured
-        Tracer -> reference region, for every measured PET.
-    labels
-        What made the participant's own labels; empty for the packaged ones.
+        Every measured PET.
+    pet2anat
+        How it was laid on the T1w: ``auto`` or ``identity``.
+    regions, corrected
+        Where regions come from, and what was done about partial volume.
     replaced
         Step (``bias-correction``, ``brain-mask``, ``warp``) -> derivatives that took its place.
     lesion
@@ -75,10 +91,10 @@ def methods_text(
     if references:
         paragraphs.append(_synthesis(versions, checkpoint, references, n_samples))
     if measured:
-        paragraphs.append(_measured(measured))
-    paragraphs.append(
-        _quantification({**measured, **references}, labels, synthetic=bool(references))
-    )
+        paragraphs.append(measured_text(measured, pet2anat=pet2anat))
+    every = {**{scan.tracer: scan.reference for scan in measured}, **references}
+    ratio = _ratio(every, synthetic=bool(references))
+    paragraphs.append(f"{ratio} {regions_text(regions)} {correction_text(corrected)}")
     if references:
         paragraphs.append(f"{SYNTHETIC_STATEMENT} {statement}".strip())
     return "\n\n".join(paragraphs)
@@ -107,8 +123,8 @@ def _changes(replaced: Mapping[str, str], lesion: bool) -> str:
     """What was done otherwise in this session."""
     parts = []
     if replaced:
-        taken = _listed([_STEPS[step] for step in replaced])
-        sources = _listed(sorted(set(replaced.values())))
+        taken = listed([_STEPS[step] for step in replaced])
+        sources = listed(sorted(set(replaced.values())))
         parts.append(
             f"Not so in this session: {taken} came from the derivatives {sources}, in place of "
             "own steps."
@@ -129,47 +145,24 @@ def _synthesis(
         else f"the mean of {n_samples} samples of the network"
     )  # fmt: skip
     return (
-        f"Synthetic PET of {_listed(list(references))} was estimated from MRI with the checkpoint "
+        f"Synthetic PET of {listed(list(references))} was estimated from MRI with the checkpoint "
         f"{checkpoint}, following RelA-Diffusion (Yu et al., 2026, arXiv 2602.21345), in "
         f"PyTorch{_of(versions, 'torch')} (Paszke et al., 2019, NeurIPS) with MONAI (Cardoso et "
         f"al., 2022, arXiv 2211.02701). Each image is {averaged}."
     )
 
 
-def _measured(measured: Mapping[str, str]) -> str:
-    return (
-        f"Measured PET of {_listed(list(measured))} was averaged over the tracer's window by the "
-        "seconds of each frame that fall into it. Frames were laid on their mean by rigid "
-        "transforms, that mean on the T1w image by another one, and both were applied in one "
-        "linear interpolation."
-    )
-
-
-def _quantification(references: Mapping[str, str], labels: str, *, synthetic: bool) -> str:
-    drawn = f"of the participant's own T1w image as given by {labels}"
-    if not labels:
-        drawn = (
-            "warped from the template, cut by the participant's own tissue and extended to it by "
-            "at most 3 mm"
-        )
-    regions = _listed([f"{region} ({tracer})" for tracer, region in references.items()])
+def _ratio(references: Mapping[str, str], *, synthetic: bool) -> str:
+    named = listed([f"{region} ({tracer})" for tracer, region in references.items()])
     undone = (
         "The network's intensities were turned back into uptake before any ratio was formed, and "
         "brought to the T1w image. "
     )
     return (
         f"{undone if synthetic else ''}Standardised uptake value ratios (SUVr) are regional means "
-        f"divided by the mean of the reference region: {regions}. Regions follow FreeSurfer's "
-        f"label numbers (Desikan et al., 2006, NeuroImage), {drawn}. No partial "
-        "volume correction was made."
+        f"divided by the mean of the reference region: {named}."
     )
 
 
 def _of(versions: Mapping[str, str], package: str) -> str:
     return f" {versions[package]}" if package in versions else ""
-
-
-def _listed(words: list[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last

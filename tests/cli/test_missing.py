@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import nibabel as nb
+import numpy as np
 import pytest
 from toys import tiny_card, tiny_config, tiny_measured, tiny_unit
 
@@ -28,11 +30,19 @@ def write_qc(label, config, status, reason=None):
     write_table(config.output_dir / product_path("qc", label, **where), row)
 
 
+def write_head(path):
+    """An image that can be used."""
+    data = np.random.default_rng(4).uniform(1, 9, (11, 12, 13)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nb.Nifti1Image(data, np.diag([8.0, 8.0, 8.0, 1.0])).to_filename(path)
+
+
 def write_results(unit, config, *, but=None):
     """All that a finished session has and that is looked at; files are empty."""
     for scan in (unit.t1w, unit.flair, *(pet.path for pet in unit.measured)):
         scan.parent.mkdir(parents=True, exist_ok=True)
         scan.touch()
+    write_head(unit.flair)
     task = task_of(unit, checkpoint=CARD.sha256, config=config)
     write_qc(unit.label, config, "ok")
     measured = [path for pet in unit.measured for path in measured_tables(pet, unit, CARD)]
@@ -85,6 +95,7 @@ def test_a_failed_session_is_missing_with_its_reason_though_old_tables_are_there
 def test_who_was_skipped_before_and_can_be_done_now_is_missing(config):
     """Its FLAIR has come."""
     unit = tiny_unit(config)
+    write_head(unit.flair)
     write_qc(unit.label, config, "skipped", "has no FLAIR")
     assert reasons(config, unit) == {unit.label: "skipped: has no FLAIR"}
 
@@ -95,6 +106,18 @@ def test_who_is_left_out_is_done_once_the_table_says_so(config):
     assert reason == "no job has looked at it yet; it will be left out: has no FLAIR"
     write_qc("sub-02", config, "skipped", "has no FLAIR")
     assert reasons(config, left=[left]) == {}
+
+
+def test_a_damaged_flair_is_told_until_a_job_has_written_it_down(config):
+    unit = tiny_unit(config)
+    unit.flair.parent.mkdir(parents=True, exist_ok=True)
+    unit.flair.write_bytes(b"no image")
+    assert reasons(config, unit) == {unit.label: "no results yet"}
+    write_qc(unit.label, config, "ok")
+    (reason,) = reasons(config, unit).values()
+    assert "will be left out" in reason
+    write_qc(unit.label, config, "failed", "FLAIR")
+    assert reasons(config, unit) == {}
 
 
 @pytest.mark.parametrize(

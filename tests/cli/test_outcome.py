@@ -41,6 +41,9 @@ def test_exit_code(n_done, codes, expected):
 
 
 def test_last_line_counts_each_once():
+    outcome = Outcome((unit(), unit("02")), (), (left(65),))
+    assert outcome.exit_code() == 65
+    assert outcome.last_line() == "1 done, 1 done in part, 0 left out, 0 failed"
     outcome = Outcome((unit(),), (left(0), left(65), left(1)))
     assert outcome.last_line() == "1 done, 1 left out, 2 failed"
     assert [one.exit_code for one in outcome.failed] == [65, 1]

@@ -54,3 +54,31 @@ def test_dictionary_describes_every_column_and_says_synthetic():
     assert all("Description" in made[name] for name in COLUMNS)
     assert "not a measurement" in made["SyntheticDataStatement"]
     assert made["Sources"] == ["bids::x"]
+
+
+def test_the_dictionary_has_what_a_reader_without_the_code_needs():
+    """pet-quantification 6.4: for each column, and for the table."""
+    made = dictionary(statement="synthetic", ReferenceRegion="pons")
+    for name in COLUMNS:
+        assert made[name]["LongName"]
+        assert "_" not in made[name]["LongName"]
+        assert made[name]["Description"]
+        assert made[name]["Derivative"] is True
+    assert made["suvr_mean"]["LongName"] == "Standardised uptake value ratio mean"
+    assert made["window_start_min"]["LongName"] == "Window start"
+    assert made["GeneratedBy"][0]["Name"] == "relad-bids"
+    assert (made["SyntheticDataStatement"], made["ReferenceRegion"]) == ("synthetic", "pons")
+
+
+CLOSED = (
+    "window_partial", "window_assumed", "units_unknown", "nodecay", "ref_fov", "ref_small",
+    "voi_fov", "voi_small", "labels_missing", "coreg_suspect", "motion_high", "negative_voxels",
+    "lowres", "single_sample", "pseudo_reference", "offtarget_risk",
+)  # fmt: skip
+"""Of pet-quantification 6.2, what the participant level can find. A scan of window_mismatch has no
+table, ref_outlier needs a cohort, and a network's answer has no minimum to be told of."""
+
+
+@pytest.mark.parametrize("flag", CLOSED)
+def test_each_flag_of_the_closed_list_is_described(flag):
+    assert COLUMNS["qc_flags"]["Levels"][flag]

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 from relad_bids.core.correction import (
+    ATLAS,
     LEFT_CSF,
     LEFT_GM,
     LEFT_WM,
     PART,
     SHELL,
     Head,
+    correct,
     corrected_image,
     head_regions,
+    with_atlas,
 )
 from relad_bids.core.resolution import point_spread
 from relad_bids.errors import DataError, UsageError
@@ -168,3 +171,72 @@ def test_mueller_gaertner_needs_a_reference_of_grey_matter(grey_head):
                 corrected_image(blurred, mixed, method="mg", fwhm_mm=6.0)
         else:
             corrected_image(blurred, mixed, method="mg", fwhm_mm=6.0)
+
+
+def small(head, *, n):
+    """``n`` voxels of another label in the middle of label 10."""
+    where = np.argwhere(head.labels == 10)
+    near = np.argsort(np.linalg.norm((where - where.mean(axis=0)) * VOXEL_MM, axis=1))[:n]
+    labels = head.labels.copy()
+    labels[tuple(where[near].T)] = 26
+    return replace(head, labels=labels)
+
+
+@pytest.mark.parametrize(("n", "doubted"), [(15, True), (400, False)])
+def test_a_region_smaller_than_the_point_spread_is_doubted(head, n, doubted):
+    """Voxels of 11 mm3: 0.165 mL and 4.4 mL; the cube of a PSF of 6 mm has 0.216."""
+    mixed = small(head, n=n)
+    image, _ = painted(mixed, {**VALUES, 26: 1.5})
+    blurred = point_spread(6.0, VOXEL_MM).blur(image)
+    for method in ("gtm", "iy"):
+        made = correct(blurred, mixed, method=method, fwhm_mm=6.0)
+        assert made.unstable[mixed.labels == 26].all() == doubted
+        assert not made.unstable[(mixed.labels != 26)].any()
+        assert (made.condition is None) == (method == "iy")
+
+
+def test_a_region_in_which_errors_grow_is_doubted(head):
+    """Larger than the PSF, and in slices that no scanner tells from their neighbours."""
+    k = np.indices(SHAPE)[2]
+    sliced = replace(head, labels=np.where((head.labels == 10) & (k % 3 == 0), 26, head.labels))
+    image, _ = painted(sliced, {**VALUES, 26: 1.5})
+    blurred = point_spread(8.0, VOXEL_MM).blur(image)
+    made = correct(blurred, sliced, method="gtm", fwhm_mm=8.0)
+    assert (sliced.labels == 26).sum() * np.prod(VOXEL_MM) > 5 * 8.0**3
+    assert made.unstable[sliced.labels == 26].all()
+    assert not correct(blurred, head, method="gtm", fwhm_mm=8.0).unstable.any()
+
+
+def test_what_is_at_or_below_zero_is_doubted(head):
+    image, _ = painted(head, {**VALUES, 10: -0.1})
+    made = correct(point_spread(6.0, VOXEL_MM).blur(image), head, method="gtm", fwhm_mm=6.0)
+    assert made.unstable[head.labels == 10].all()
+    assert not made.unstable[head.labels == 8].any()
+
+
+def test_an_atlas_goes_before_the_labels_whatever_its_numbers(head):
+    """Numbers of an atlas that are those of labels, of parts and of what is left."""
+    i = np.indices(SHAPE)[0]
+    inside = head.labels == 10
+    atlas = np.where(inside, np.where(i % 12 < 6, 8, LEFT_WM), 0)
+    with_it = with_atlas(head, atlas)
+    values = {8: 1.0, 8 + PART: 1.4, LEFT_GM: 0.9, LEFT_WM: 1.6, LEFT_CSF: 0.3, SHELL: 0.6}
+    image, _ = painted(head, values)
+    image[atlas == 8], image[atlas == LEFT_WM] = 2.0, 3.0
+    blurred = point_spread(6.0, VOXEL_MM).blur(image)
+    made = corrected_image(blurred, with_it, method="gtm", fwhm_mm=6.0)
+    assert made[atlas == 8].mean() == pytest.approx(2.0, rel=1e-3)
+    assert made[atlas == LEFT_WM].mean() == pytest.approx(3.0, rel=1e-3)
+    assert made[head.reference].mean() == pytest.approx(1.4, rel=1e-3)
+
+
+def test_the_rim_that_an_atlas_leaves_of_a_label_is_of_its_nearest_region(head):
+    """Along the second axis, of 2.5 mm: the first voxel is within 3 mm, the second is not."""
+    j = np.indices(SHAPE)[1]
+    atlas = np.where((head.labels > 0) & (j < 17), 3, 0)
+    made = with_atlas(head, atlas)
+    for number, rim in ((10, ATLAS), (8, 8)):
+        where = (head.labels == number) & (head.reference == (number == 8))
+        assert where[:, 17].any()
+        assert (made.labels[where & (j == 17)] == rim).all(), "the reference keeps its own"
+        assert (made.labels[where & (j > 18)] == number).all()

@@ -260,3 +260,32 @@ def test_parts_of_a_region_count_alike_whatever_their_size():
     assert found.cov == pytest.approx(activity.std() / 4.0)
     one = reference_of_parts(activity, [activity > 1], voxel_volume_mm3=2.0)
     assert one == reference_of(activity, activity > 1, voxel_volume_mm3=2.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 3, 20, 21, 1000])
+def test_quantiles_are_numpys_of_the_same_numbers_in_double_precision(dtype, n):
+    """Independent implementation; the type of the image costs no digit of its own."""
+    values = np.random.default_rng(n).normal(3, 1, n).astype(dtype)
+    row = table_of(values.reshape(-1, 1, 1), np.ones((n, 1, 1), int), [VOI("f", "v", (1,))])
+    expected = np.percentile(values.astype(np.float64), [5, 50, 95])
+    found = row.iloc[0][["p05", "median", "p95"]].astype(float)
+    np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
+def test_numbers_beyond_sixteen_bits_are_labels_like_others(activity, labels):
+    """As atlases have them; 70001 is 4465 in sixteen bits."""
+    moved = np.where(labels == 2, 70_001, np.where(labels == 3, 70_001 - 2**16, labels))
+    plain = table_of(activity, labels, [VOI("f", "a", (2,)), VOI("f", "b", (3,))])
+    large = table_of(activity, moved, [VOI("f", "a", (70_001,)), VOI("f", "b", (4465,))])
+    assert large["mean"].tolist() == plain["mean"].tolist()
+    assert large["n_voxels"].tolist() == plain["n_voxels"].tolist()
+
+
+@pytest.mark.parametrize(("n", "flagged"), [(1, False), (2, True)])
+def test_voxels_below_zero_are_flagged_from_one_in_a_hundred_on(n, flagged):
+    """Both sides of 1 % of 100 voxels; zero itself is no negative activity."""
+    activity = np.ones((100, 1, 1))
+    activity[:n], activity[50:60] = -0.1, 0.0
+    row = table_of(activity, np.ones((100, 1, 1), int), [VOI("f", "v", (1,))]).iloc[0]
+    assert ("negative_voxels" in row["flags"]) is flagged

@@ -447,6 +447,59 @@ def test_without_flair_the_network_gets_its_no_flair_input(run, dataset, tmp_pat
     assert "missing" in (tmp_path / "sub-002.html").read_text()
 
 
+@pytest.fixture(scope="module")
+def damaged(dataset, tmp_path_factory):
+    """The participant with PET, whose FLAIR has a byte that was not packed so."""
+    data = shutil.copytree(dataset, tmp_path_factory.mktemp("damaged") / "bids")
+    shutil.rmtree(data / "sub-002")
+    (flair,) = data.glob("sub-001/anat/*_FLAIR.nii.gz")
+    content = bytearray(flair.read_bytes())
+    content[len(content) // 2] ^= 0xFF  # header and length stay as they were
+    flair.write_bytes(content)
+    return data
+
+
+DAMAGE = r"sub-001_FLAIR.nii.gz: the file is damaged"
+
+
+def test_a_damaged_flair_costs_the_synthesis_and_not_the_measured_pet(damaged, tmp_path):
+    args = ("-w", damaged.parent / "work", "--sloppy", "--nprocs", 1)
+    done = relad_bids(damaged, tmp_path, "participant", *args)
+    assert done.returncode == 65, done.stderr
+    assert DAMAGE in done.stderr
+    assert "0 done, 1 done in part, 0 left out, 0 failed" in done.stderr
+    assert list(tmp_path.glob(TABLE)) == []
+    (path,) = tmp_path.glob(MEASURED)
+    measured = pd.read_csv(path, sep="\t", na_values="n/a")
+    assert measured["suvr_mean"].notna().any()
+    assert not measured["qc_flags"].str.contains("flair").any()  # no MRI but the T1w went in
+    row = pd.read_csv(tmp_path / "sub-001" / "sub-001_desc-relad_qc.tsv", sep="\t").loc[0]
+    assert row["status"] == "ok"
+    assert {"flair_missing", "flair_unusable"} <= set(row["flags"].split(";"))
+    assert "sub-001/anat/" + DAMAGE in row["reason"]
+    assert str(damaged) not in row["reason"]
+    again = relad_bids(damaged, tmp_path, "participant", *args)
+    assert again.returncode == 65
+    assert "finished before" in again.stderr
+    listed = relad_bids(damaged, tmp_path, "participant", *args, "--list-missing", "participant")
+    assert (listed.returncode, listed.stdout) == (0, "")
+
+
+def test_a_damaged_flair_is_a_missing_one_where_the_user_goes_on_without(damaged, tmp_path):
+    args = ("-w", damaged.parent / "work", "--sloppy", "--nprocs", 1, "--synth-tracers", "tau")
+    done = relad_bids(damaged, tmp_path, "participant", *args, "--missing-flair", "t1w-only")
+    assert done.returncode == 0, done.stderr
+    assert "synthesised without its FLAIR" in done.stderr
+    assert DAMAGE in done.stderr
+    (path,) = tmp_path.glob(TABLE)
+    flags = pd.read_csv(path, sep="\t")["qc_flags"].str.split(";")
+    assert all({"flair_missing", "flair_unusable"} <= set(row) for row in flags)
+    assert len(list(tmp_path.glob(MEASURED))) == 1
+    row = pd.read_csv(tmp_path / "sub-001" / "sub-001_desc-relad_qc.tsv", sep="\t").loc[0]
+    assert DAMAGE in row["reason"]
+    assert "not used: " in (tmp_path / "sub-001.html").read_text()
+
+
 def spoil(path: Path) -> None:
     """Put one NaN into an image, in a type that can hold it."""
     image = nb.load(path)

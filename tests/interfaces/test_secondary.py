@@ -54,11 +54,13 @@ def correct(run_step, head):
 @pytest.fixture
 def quantify(run_step, head):
     def run(name="quantify", **settings):
+        given = {
+            "activity": head["activity"], "dseg": head["dseg"], "inferior": head["inferior"],
+            "activity_mni": head["activity"], "numbers": [8, 10, 1024], **settings,
+        }  # fmt: skip
         step = QuantifyPET(
-            activity=head["activity"], activity_mni=head["activity"], dseg=head["dseg"],
-            inferior=head["inferior"], numbers=[8, 10, 1024],
-            ref_region="cerebellum-inferior-gm", min_coverage=0.5,
-            context={"tracer": "pib", "pvc": "none", "statement": "plain"}, flags=[], **settings,
+            ref_region="cerebellum-inferior-gm", min_coverage=0.5, flags=[],
+            context={"tracer": "pib", "pvc": "none", "statement": "plain"}, **given,
         )  # fmt: skip
         return read_table(run_step(step, name).table)
 
@@ -69,7 +71,7 @@ def test_corrected_rows_stand_below_and_are_right(correct, quantify):
     """Uptake 2.0 and 1.6 over 1.0 of the part of the cerebellum that is the reference."""
     out = correct()
     told = {"pvc": "GTM", "pvc_fwhm_mm": 6.0, "statement": "corrected"}
-    table = quantify(corrected=out.out_file, pvc=told)
+    table = quantify(corrected=out.out_file, unstable=out.unstable, pvc=told)
     plain = quantify("plain")
     assert list(table) == list(COLUMNS)
     assert len(table) == 2 * len(plain)
@@ -82,7 +84,40 @@ def test_corrected_rows_stand_below_and_are_right(correct, quantify):
         assert abs(before[voi] / suvr - 1) > 0.01  # there was work to do
     assert set(mine["statement"]) == {"corrected"}
     assert mine[["suvr_median", "suvr_sd", "p95", "ref_cov"]].isna().all(axis=None)
-    assert out.facts["PartialVolumeCorrection"] == {"Method": "GTM", "FullWidthHalfMaximum": 6.0}
+    facts = out.facts["PartialVolumeCorrection"]
+    assert 1 < facts.pop("ConditionNumber") < 100
+    assert facts == {"Method": "GTM", "FullWidthHalfMaximum": 6.0}
+    assert not mine["qc_flags"].str.contains("pvc_unstable").any()
+
+
+def test_corrected_rows_that_are_not_to_be_trusted_say_so(correct, quantify, head, make_nifti):
+    """A negative thalamus, and a label of a few voxels that a PSF of 6 mm hides."""
+    labels = np.asarray(nb.load(head["dseg"]).dataobj).copy()
+    labels[20:22, 8:10, 20:22] = 26  # 0.12 mL in the thalamus; a PSF of 6 mm has 0.22
+    image = nb.load(head["activity"]).get_fdata(dtype=np.float32)
+    image[labels == 10] = -3.0
+    given = {"dseg": make_nifti("small.nii.gz", labels, AFFINE),
+             "activity": make_nifti("negative.nii.gz", image, AFFINE)}  # fmt: skip
+    out = correct(**given)
+    told = {"pvc": "GTM", "pvc_fwhm_mm": 6.0, "statement": "corrected"}
+    table = quantify(
+        **given, numbers=[8, 10, 26, 1024], corrected=out.out_file, unstable=out.unstable, pvc=told
+    )
+    mine = table[table["pvc"] == "GTM"].set_index("voi")
+    doubted = mine["qc_flags"].str.contains("pvc_unstable")
+    assert mine.loc["Left-Thalamus", "suvr_mean"] < 0
+    assert doubted[["Left-Thalamus", "Left-Accumbens-area"]].all()
+    assert not doubted[["Left-Cerebellum-Cortex", "ctx-lh-precentral"]].any()
+    assert not primary_rows(table)["qc_flags"].str.contains("pvc_unstable").any()
+
+
+def test_a_reference_without_uptake_costs_the_corrected_rows_alone(correct, head, make_nifti):
+    image = nb.load(head["activity"]).get_fdata(dtype=np.float32)
+    image[np.asarray(nb.load(head["inferior"]).dataobj) > 0] = 0
+    out = correct(activity=make_nifti("no_reference.nii.gz", image, AFFINE))
+    told = out.facts["PartialVolumeCorrection"]
+    assert told["Method"] == "none"
+    assert "the reference region is" in told["Reason"]
 
 
 def test_what_cannot_be_corrected_costs_nothing_else(correct):

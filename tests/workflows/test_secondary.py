@@ -9,6 +9,7 @@ from wiring import loose_wires
 
 from relad_bids.masks import CENTILOID
 from relad_bids.pet.sharpness import Sharpness
+from relad_bids.plan import Atlas
 from relad_workflows.session import init_session_wf
 
 KNOWN = {"FullWidthHalfMaximum": 6.0}
@@ -25,14 +26,23 @@ def folder(tmp_path):
 
 @pytest.fixture
 def graph(config, unit):
-    def make(*, training=(), space="MNI152NLin2009cAsym", sharpness=None, tracer="pib", **asked):
+    def make(
+        *,
+        training=(),
+        space="MNI152NLin2009cAsym",
+        sharpness=None,
+        tracer="pib",
+        atlases=(),
+        **asked,
+    ):
         card = tiny_card(sha256="ab" * 32, training=dict(training), space=space)
         pet = replace(
             tiny_measured(config, tracer=tracer, session="a"),
             sharpness=sharpness or Sharpness((5.0, 5.0, 6.0), "FullWidthHalfMaximum"),
         )
         chosen = replace(config, **asked)
-        return init_session_wf(unit(measured=[pet]), card=card, config=chosen)
+        one = replace(unit(measured=[pet]), atlases=tuple(atlases))
+        return init_session_wf(one, card=card, config=chosen)
 
     return make
 
@@ -82,11 +92,11 @@ def test_each_image_is_corrected_by_what_is_known_of_it(graph, training, asked, 
 def test_a_correction_goes_into_its_own_table(graph):
     workflow = graph(training=KNOWN, pvc="rbv")
     measured = wires(workflow, "correct_measured_ses_a_pib", "quantify_measured_ses_a_pib")
-    assert measured == {"out_file": "corrected"}
+    assert measured == {"out_file": "corrected", "unstable": "unstable"}
     sink = wires(workflow, "quantify_pib_wf", "ds_pib")
     assert sink["outputnode.pvc_facts"] == "kinpar_facts"
     inner = workflow.get_node("quantify_pib_wf")
-    assert wires(inner, "correct", "quantify") == {"out_file": "corrected"}
+    assert wires(inner, "correct", "quantify") == measured
     assert wires(workflow, "correct_measured_ses_a_pib", "ds_measured_ses_a_pib") == {
         "facts": "measured_kinpar_facts"
     }
@@ -94,6 +104,41 @@ def test_a_correction_goes_into_its_own_table(graph):
     assert told["pvc"] == "RBV"
     assert "not corrected" not in told["statement"]
     assert "PSF assumed 5.35413 mm" in told["statement"]
+
+
+def test_a_table_of_an_atlas_has_what_the_pets_own_has(graph, tmp_path):
+    """Spread over draws, corrected rows and their sidecar; labels of the atlas in each."""
+    path = tmp_path / "S.nii.gz"
+    path.touch()
+    atlas = Atlas(path, "MNI152NLin2009cAsym", {"atlas": "S"}, ((1, "LH_Vis"),), "bids:x:y")
+    workflow = graph(training=KNOWN, atlases=[atlas], pvc="gtm", n_samples=8)
+    assert loose_wires(workflow) == []
+    labels = {"dseg": "atlas"}
+    for pet, sink, source in (
+        ("pib", "kinpar", "quantify_pib_wf"),
+        ("measured_ses_a_pib", "measured_kinpar", "to_t1w_ses_a_pib"),
+    ):
+        correct, quantify = f"correct_S_{pet}", f"quantify_S_{pet}"
+        made = {"out_file": "corrected", "unstable": "unstable"}
+        assert wires(workflow, correct, quantify) == made
+        assert wires(workflow, "warp_S", quantify) == wires(workflow, "warp_S", correct) == labels
+        assert wires(workflow, correct, f"ds_S_{pet}") == {"facts": f"{sink}_facts"}
+        assert "activity" in wires(workflow, source, correct).values()
+        assert workflow.get_node(quantify).inputs.pvc["pvc"] == "GTM"
+    assert workflow.get_node("correct_S_pib").inputs.brain_only
+    assert not workflow.get_node("correct_S_measured_ses_a_pib").inputs.brain_only
+    spread = "measure_spread_S_pib"
+    assert wires(workflow, "choose_pib_samples", spread) == {"out": "samples"}
+    assert wires(workflow, spread, "quantify_S_pib") == {"table": "spread"}
+    assert "measure_spread_S_measured_ses_a_pib" not in names(workflow)
+
+
+def test_an_atlas_has_nothing_more_unasked(graph, tmp_path):
+    path = tmp_path / "S.nii.gz"
+    path.touch()
+    atlas = Atlas(path, "MNI152NLin2009cAsym", {"atlas": "S"}, ((1, "LH_Vis"),), "bids:x:y")
+    found = names(graph(training=KNOWN, atlases=[atlas]))
+    assert not [name for name in found if name.startswith(("correct_S", "measure_spread_S"))]
 
 
 def test_a_scan_of_unknown_resolution_is_not_corrected(graph):

@@ -165,7 +165,8 @@ def _add_correction(
                                           ("outputnode.csf", "csf"),
                                           ("outputnode.gm", "gm"),
                                           ("outputnode.wm", "wm")]),
-        (correct, get(f"quantify_measured_{name}"), [("out_file", "corrected")]),
+        (correct, get(f"quantify_measured_{name}"), [("out_file", "corrected"),
+                                                     ("unstable", "unstable")]),
         (correct, get(f"ds_measured_{name}"), [("facts", "measured_kinpar_facts")]),
     ])
     # fmt: on

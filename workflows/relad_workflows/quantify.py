@@ -145,7 +145,7 @@ def _add_correction(
                                      ("csf", "csf"),
                                      ("gm", "gm"),
                                      ("wm", "wm")]),
-        (correct, get("quantify"), [("out_file", "corrected")]),
+        (correct, get("quantify"), [("out_file", "corrected"), ("unstable", "unstable")]),
         (correct, get("outputnode"), [("facts", "pvc_facts")]),
     ])
     # fmt: on
