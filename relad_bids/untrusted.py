@@ -33,6 +33,17 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8-sig")
 
 
+def printable(text: str) -> str:
+    """Show characters that command a terminal or turn the reading order as escapes: ``\\x1b``.
+
+    A file name may hold any of them, and an error tells the name of its file.
+    """
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
 def require_small(path: Path) -> None:
     """Refuse what is no file or holds more than is ever read; errors as in :func:`read_json`."""
     require_regular(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import sys
 import uuid
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -37,6 +36,7 @@ from relad_bids.cli.outcome import (
     read_crashes,
 )
 from relad_bids.cli.settings import config_of, for_checkpoint
+from relad_bids.cli.telling import tell
 from relad_bids.config import Config
 from relad_bids.core.qc import qc_row
 from relad_bids.errors import InputError, OutputError, Stopped
@@ -68,6 +68,7 @@ from relad_bids.records import (
 from relad_bids.records_measured import measured_tables, measured_text
 from relad_bids.records_prepared import prepared_log
 from relad_bids.records_secondary import measured_pvc, synthetic_pvc
+from relad_bids.untrusted import printable
 
 LOGGER = logging.getLogger("relad_bids")
 
@@ -103,12 +104,12 @@ def run_participant(args: Namespace) -> int:
     done = tuple(unit for unit in plan.units if unit.label not in crashes)
     outcome = Outcome((*finished, *done), (*plan.left, *crashes.values()))
     for left in crashes.values():
-        print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
+        tell(f"relad-bids: {left.label}: {left.reason}")
     for left in outcome.left:
         try:
             _record(left, card, config)
         except OutputError as error:
-            print(f"relad-bids: {left.label}: {error}", file=sys.stderr)
+            tell(f"relad-bids: {left.label}: {error}")
     LOGGER.info("%s; derivatives in %s", outcome.last_line(), config.output_dir)
     return outcome.exit_code()
 
@@ -219,7 +220,7 @@ def _tell(plan: Plan, card: Card, config: Config) -> None:
     for unread in plan.unread:
         LOGGER.warning("%s: measured PET is left alone: %s", unread.label, unread.reason)
     for left in plan.left:
-        print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
+        tell(f"relad-bids: {left.label}: {left.reason}")
 
 
 def _run_dir(config: Config) -> Path:
@@ -392,4 +393,4 @@ def _portable(reason: str, config: Config) -> str:
     own = (config.bids_dir, config.output_dir, config.work_dir)
     for folder in (*own, *config.derivatives.values()):
         reason = reason.replace(f"{folder}/", "")
-    return " ".join(reason.split())
+    return printable(" ".join(reason.split()))

@@ -206,3 +206,29 @@ def test_an_unknown_level_and_an_unknown_flag(bids, tmp_path):
         main([str(bids), str(tmp_path), "dataset"])
     with pytest.raises(SystemExit, match="64"):
         main([str(bids), str(tmp_path), "participant", "--no-such-flag"])
+
+
+def test_file_names_that_command_a_terminal(run, bids, tmp_path):
+    """They are told as escapes, in the error and in the table that stays."""
+    session = bids / "sub-01" / "ses-\x1b[2J" / "anat" / "sub-01_ses-\x1b[2J_T1w.nii.gz"
+    session.parent.mkdir(parents=True)
+    for path in (bids / "sub-01" / "anat" / "sub-01_acq-\x1b[2J_T1w.nii.gz", session):
+        path.write_bytes(b"x")
+    code, err = run()
+    assert code == 66
+    assert r"sub-01_acq-\x1b[2J_T1w.nii.gz" in err
+    assert "\x1b" not in err
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if b"\x1b" in path.read_bytes()]
+
+
+def test_a_sidecar_that_commands_a_terminal(run, bids):
+    pet = bids / "sub-01" / "pet" / "sub-01_trc-11CPIB_pet.nii.gz"
+    write(pet)
+    told = {"TracerName": "FDG\x1b[2J", "TracerRadionuclide": "\x07F18", "Units": "\x1b]0;x"}
+    pet.with_name("sub-01_trc-11CPIB_pet.json").write_text(json.dumps(told))
+    t1w(bids).write_bytes(b"x")
+    code, err = run()
+    assert code == 65
+    assert not set(err) & {"\x1b", "\x07"}

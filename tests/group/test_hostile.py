@@ -32,6 +32,15 @@ def group(root):
     return list(run(settings.checked()))
 
 
+def error_of(root):
+    """What a mendable error says; empty where there is none, any other goes on."""
+    try:
+        group(root)
+    except ReladError as error:
+        return str(error)
+    return ""
+
+
 def test_texts_of_participants_reach_pages_and_figures_as_text(tmp_path):
     root = tmp_path / "out"
     made, whole = cohort(root, n=2 * len(EVIL))
@@ -63,28 +72,25 @@ def test_a_participants_table_of_gigabytes(tmp_path, size):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\n\n", b"\xff\xfe\x00p", b"participant_id\n" + b'"' * 99, b"participant_id\tage\n01\n\x00",
-     b"participant_id\t" * 5000, b"a\tb\n1\t2\t3\n", b"\x1f\x8b\x08\x00zzzz"],
+    [b"", b"\n\n", b"\xff\xfe\x00p", b"participant_id\n" + b'"' * 99,
+     b"participant_id\tage\n01\n\x00", b"participant_id\t" * 5000, b"a\tb\n1\t2\t3\n",
+     b"\x1f\x8b\x08\x00zzzz"],
 )  # fmt: skip
 def test_a_participants_table_of_any_bytes(tmp_path, content):
-    """Used or refused by one of our own errors."""
+    """Used, or refused by an error that names it."""
     root = tmp_path / "out"
     cohort(root, n=3)
     (root / "participants.tsv").write_bytes(content)
-    try:
-        group(root)
-    except ReladError as error:
-        assert "participants.tsv" in str(error)
+    told = error_of(root)
+    assert told == "" or "participants.tsv" in told
 
 
 def test_a_pipe_for_a_table(tmp_path):
+    """It is no file, so that there is no table; nobody waits for it."""
     root = tmp_path / "out"
     cohort(root, n=3)
     os.mkfifo(root / "participants.tsv")
-    try:
-        group(root)
-    except ReladError as error:
-        assert "participants.tsv" in str(error)
+    assert error_of(root) == ""
 
 
 def test_a_table_of_a_session_that_is_damaged_names_its_file(tmp_path):

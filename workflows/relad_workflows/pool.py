@@ -26,7 +26,7 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from relad_bids.errors import WorkerKilledError
-from relad_workflows.ready import Waiting, in_turn, sessions_in_turn
+from relad_bids.turns import Waiting, in_turn, sessions_in_turn
 
 _PR_SET_PDEATHSIG = 1
 """``prctl(2)``: the signal to get when the parent dies."""

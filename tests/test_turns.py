@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relad_workflows.ready import Waiting, in_turn, sessions_in_turn
+from relad_bids.turns import Waiting, in_turn, sessions_in_turn
 
 
 @given(st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7)).filter(lambda e: e[0] < e[1])))
