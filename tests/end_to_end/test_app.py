@@ -43,8 +43,11 @@ def no_network() -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Two simulated heads; the first has PET of amyloid, the second has lost its FLAIR."""
-    out = tmp_path_factory.mktemp("data") / "bids"
+    """Two simulated heads; the first has PET of amyloid, the second has lost its FLAIR.
+
+    All folders have names that a shell, a template or an URL would take for something else.
+    """
+    out = tmp_path_factory.mktemp("it's $HOME & co; {0} %20 100%") / 'bids "raw"'
     write_dataset(
         out, n=2, preset="strong", seed=11, voxel_mm=3.0, pet_participants=1, tracers=("pib",)
     )
@@ -59,8 +62,8 @@ def run(dataset, tmp_path_factory):
 
     Without network where the system lets a test take it away.
     """
-    folder = tmp_path_factory.mktemp("run")
-    out, work = folder / "out", folder / "work"
+    folder = tmp_path_factory.mktemp("run (1) 'of' two")
+    out, work = folder / "out put", folder / "work $x"
     done = relad_bids(
         dataset, out, "participant", "-w", work, "--nprocs", 1, "--sloppy", before=no_network()
     )

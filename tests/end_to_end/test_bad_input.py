@@ -10,6 +10,7 @@ import nibabel as nb
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from relad_bids.cli.run import main
 from relad_bids.cli.settings import BUNDLED
@@ -175,6 +176,22 @@ def test_checkpoint_with_a_wrong_checksum(run, tmp_path):
     code, err = run("--model-dir", broken)
     assert code == 65
     assert "SHA-256" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there(run, tmp_path, device):
+    """Before anything is computed, never by doing it on the CPU."""
+    code, err = run("--device", device, "--missing-flair", "t1w-only")
+    assert code == 64
+    assert f"--device {device} was asked for and torch sees no GPU" in err
+    assert not list((tmp_path / "work").rglob("*_wf"))
+
+
+def test_a_device_that_is_none(run):
+    code, err = run("--device", "gpu")
+    assert code == 64
+    assert "gpu" in err
 
 
 def test_a_tracer_nobody_knows(run):
