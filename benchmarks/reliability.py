@@ -26,7 +26,7 @@ from pathlib import Path
 
 from common import _descendants, family_cpu_s, family_mb
 from malformed import RECIPES, write_good
-from many_participants import run_many
+from many_participants import graph_of_many, run_many
 
 from relad_bids.bids.images import require_readable, require_usable
 from relad_bids.bids.inputs import find_scans
@@ -400,6 +400,13 @@ def many(bench: Bench, n: int) -> str:
     return run_many(bench.bids, out, bench.root, n)
 
 
+def graph(bench: Bench, n: int) -> str:
+    """What is kept of each session before anything is done, and what planning costs."""
+    folder = bench.root / f"graph{n}"
+    folder.mkdir()
+    return graph_of_many(folder, n)
+
+
 PARTS: dict[str, tuple[Callable[[Bench, int], str], int]] = {
     "malformed": (malformed, 500),
     "writes": (writes, 50),
@@ -414,11 +421,12 @@ PARTS: dict[str, tuple[Callable[[Bench, int], str], int]] = {
     "crowd": (crowd, 8),
     "late-kills": (late_kills, 50),
     "kills": (kills, 50),
+    "graph": (graph, 200),
     "many": (many, 200),
 }
 """Fault -> how it is measured, and how often."""
 
-WITHOUT_RUN = {"malformed", "writes"}
+WITHOUT_RUN = {"malformed", "writes", "graph"}
 
 
 def main() -> None:
