@@ -414,7 +414,7 @@ def test_group_needs_no_raw_data_and_joins_all_rows(run, tmp_path):
     _, out, _ = run
     done = relad_bids(tmp_path / "gone", out, "group")
     assert done.returncode == 0, done.stderr
-    for path, pattern in zip(done.stdout.split()[:2], (TABLE, MEASURED), strict=True):
+    for path, pattern in zip(done.stdout.splitlines()[:2], (TABLE, MEASURED), strict=True):
         table = pd.read_csv(path, sep="\t")
         parts = [pd.read_csv(p, sep="\t") for p in out.glob(pattern)]
         assert len(table) == sum(map(len, parts))
@@ -423,7 +423,7 @@ def test_group_needs_no_raw_data_and_joins_all_rows(run, tmp_path):
         synthetic = "no scientific value" in dictionary["SyntheticDataStatement"]
         assert synthetic is (pattern == TABLE)
     assert issues(out) == (0, [])
-    assert done.stdout.split()[2] == str(out / "group.html")
+    assert done.stdout.splitlines()[2] == str(out / "group.html")
     shutil.rmtree(out / "group")
     made = ("atlas-*_kinpar.*", "desc-relad_qc.*", "group.html")
     for path in [path for pattern in made for path in out.glob(pattern)]:
