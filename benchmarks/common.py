@@ -55,6 +55,18 @@ def family_mb(pid: int) -> float:
     return total
 
 
+def family_cpu_s(pid: int) -> float:
+    """CPU seconds that a process and its living descendants have used, with those they buried."""
+    ticks = 0
+    for task in [pid, *_descendants(pid)]:
+        try:
+            fields = Path(f"/proc/{task}/stat").read_text().rpartition(")")[2].split()
+        except (OSError, ProcessLookupError):
+            continue
+        ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime of proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _descendants(pid: int) -> list[int]:
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -9,7 +9,6 @@ undisturbed tables.
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
 import random
 import resource
@@ -21,11 +20,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import _descendants, family_mb
+from common import _descendants, family_cpu_s, family_mb
 from malformed import RECIPES, write_good
+from many_participants import graph_of_many, run_many
 
 from relad_bids.bids.images import require_readable, require_usable
 from relad_bids.bids.inputs import find_scans
@@ -50,6 +51,10 @@ class Bench:
     seconds: float = 0.0
     start_s: float = 0.0
     """From the command to its first step."""
+    cold_cpu_s: float = 0.0
+    """CPU seconds of a run from its first step, with an empty work folder."""
+    warm_cpu_s: float = 0.0
+    """The same with the registrations laid in."""
 
     @property
     def bids(self) -> Path:
@@ -118,17 +123,15 @@ def undisturbed(root: Path) -> Bench:
         tracers=("pib",),
     )  # fmt: skip
     out = bench.prepare(warm=False)
-    done, peak = start(bench.command(out)), 0.0
-    while done.poll() is None:
-        peak = max(peak, family_mb(done.pid))
-        time.sleep(0.5)
-    if done.returncode:
-        sys.exit(f"the undisturbed run failed:\n{done.stderr.read() if done.stderr else ''}")
+    code, peak, bench.cold_cpu_s = _watched(bench.command(out))
+    if code:
+        sys.exit(f"the undisturbed run failed with code {code}")
     bench.tables = read_tables(out)
     files = [p for p in bench.work.rglob("*") if p.is_file()]
     size = sum(p.stat().st_size for p in files) / 1e6
     print(
-        f"| undisturbed | {peak:.0f} MB at most; work folder {size:.1f} MB, {len(files)} files |"
+        f"| undisturbed | {peak:.0f} MB at most, {bench.cold_cpu_s:.0f} CPU s from its first "
+        f"step; work folder {size:.1f} MB, {len(files)} files |"
     )
     for step in bench.work.glob("relad_bids-*/relad_wf/*/*"):
         if step.is_dir() and step.name not in KEPT:
@@ -142,27 +145,63 @@ def undisturbed(root: Path) -> Bench:
     ended(process, told)
     bench.seconds = time.monotonic() - begin
     same = "same tables" if read_tables(out) == bench.tables else "NOT the same tables"
-    print(f"| from laid-in registrations | {bench.seconds:.1f} s, {same} |")
+    _, _, bench.warm_cpu_s = _watched(bench.command(bench.prepare()))
+    print(
+        f"| from laid-in registrations | {bench.seconds:.1f} s, {bench.warm_cpu_s:.0f} CPU s from "
+        f"its first step, {same} |"
+    )
     begin = time.monotonic()
     code, _, _ = ended(start(bench.command(out, "-v")))
     print(f"| finished before | code {code}, {time.monotonic() - begin:.1f} s with all imports |")
     return bench
 
 
+def _watched(command: Sequence[str]) -> tuple[int, float, float]:
+    """Exit code, largest memory in MB, CPU seconds from the first step to the end."""
+    process = start(command)
+    until_computing(process)
+    begin, peak, used = family_cpu_s(process.pid), 0.0, 0.0
+    while process.poll() is None:
+        peak = max(peak, family_mb(process.pid))
+        used = max(used, family_cpu_s(process.pid) - begin)
+        time.sleep(0.2)
+    process.communicate()
+    return process.returncode, peak, used
+
+
 def kills(bench: Bench, n: int) -> str:
-    """kill -9 of everything at moments spread over the run, then the same command again."""
+    """kill -9 of everything at moments spread over a whole run, from an empty work folder."""
+    return _killed(bench, n, warm=False)
+
+
+def late_kills(bench: Bench, n: int) -> str:
+    """The same over what follows the registrations, which are laid in."""
+    return _killed(bench, n, warm=True)
+
+
+def _killed(bench: Bench, n: int, *, warm: bool) -> str:
+    """Moments are CPU seconds of the run, so that what else the machine does moves none of them.
+
+    One falls into each n-th of the run; the order is shuffled, and each is told on stderr.
+    """
     chance, found = random.Random(1), Counter[str]()
-    for i in range(n):
-        out = bench.prepare()
-        span = bench.seconds - bench.start_s
+    span = bench.warm_cpu_s if warm else bench.cold_cpu_s
+    for i in chance.sample(range(n), n):
+        out = bench.prepare(warm=warm)
         process = start(bench.command(out))
         until_computing(process)
-        time.sleep((i + chance.random()) / n * span)
-        os.killpg(process.pid, signal.SIGKILL)
+        moment = family_cpu_s(process.pid) + (i + chance.random()) / n * span
+        while process.poll() is None and family_cpu_s(process.pid) < moment:
+            time.sleep(0.02)
+        before = "" if process.poll() is None else " (it had ended before the kill)"
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         time.sleep(0.2)
-        found[again(bench, out)] += 1
-    return "; ".join(f"{count} of {n}: {what}" for what, count in found.items())
+        found[again(bench, out) + before] += 1
+        print(f"  {found.total()} kills: {dict(found)}", file=sys.stderr, flush=True)
+    told = "; ".join(f"{count} of {n}: {what}" for what, count in found.items())
+    return f"{told} (over {span:.0f} CPU s of a run)"
 
 
 def writes(bench: Bench, n: int) -> str:
@@ -355,34 +394,17 @@ def _told(root: Path) -> list[str]:
 
 
 def many(bench: Bench, n: int) -> str:
-    """Participants whose T1w holds NaN: each fails in its first step, so that what is measured
-    is what the run itself keeps of each."""
-    peaks = {}
-    for count in (n // 10, n):
-        root = bench.root / f"many{count}"
-        write_good(root)
-        for folder in root.glob("sub-01/pet"):
-            shutil.rmtree(folder)
-        image = bytearray((root / "sub-01/anat/sub-01_T1w.nii.gz").read_bytes())
-        voxels = bytearray(gzip.decompress(bytes(image)))
-        voxels[-4:] = b"\x00\x00\xc0\x7f"  # NaN
-        for i in range(count):
-            anat = root / f"sub-{i:03d}" / "anat"
-            anat.mkdir(parents=True, exist_ok=True)
-            (anat / f"sub-{i:03d}_T1w.nii.gz").write_bytes(gzip.compress(bytes(voxels), 1))
-        words = [
-            root, bench.root / f"manyout{count}", "participant", "-w", bench.root / "manywork",
-            "--nprocs", 2, "--missing-flair", "t1w-only", "--synth-tracers", "tau",
-        ]  # fmt: skip
-        process, peak = start([sys.executable, "-m", "relad_bids", *map(str, words)]), 0.0
-        while process.poll() is None:
-            peak = max(peak, family_mb(process.pid))
-            time.sleep(0.2)
-        peaks[count] = (process.returncode, peak)
-        process.communicate()
-    return "; ".join(
-        f"{k} participants: code {c}, {p:.0f} MB at most" for k, (c, p) in peaks.items()
-    )
+    """Participants that all finish, in one run; what is kept of each."""
+    out = bench.prepare()
+    ended(start(bench.command(out)))
+    return run_many(bench.bids, out, bench.root, n)
+
+
+def graph(bench: Bench, n: int) -> str:
+    """What is kept of each session before anything is done, and what planning costs."""
+    folder = bench.root / f"graph{n}"
+    folder.mkdir()
+    return graph_of_many(folder, n)
 
 
 PARTS: dict[str, tuple[Callable[[Bench, int], str], int]] = {
@@ -397,12 +419,14 @@ PARTS: dict[str, tuple[Callable[[Bench, int], str], int]] = {
     "vanish": (vanish, 1),
     "clock": (clock, 1),
     "crowd": (crowd, 8),
+    "late-kills": (late_kills, 50),
     "kills": (kills, 50),
+    "graph": (graph, 200),
     "many": (many, 200),
 }
 """Fault -> how it is measured, and how often."""
 
-WITHOUT_RUN = {"malformed", "writes", "many"}
+WITHOUT_RUN = {"malformed", "writes", "graph"}
 
 
 def main() -> None:

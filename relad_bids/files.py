@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from relad_bids.errors import OutputError
+from relad_bids.errors import DataError, OutputError
 from relad_bids.owners import is_gone, own_token, token_in
+from relad_bids.untrusted import require_small
 
 FLOAT_FORMAT = "%.6g"
 """Six significant digits: finer than any scanner, coarser than the last bits of a sum."""
@@ -121,12 +122,38 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a BIDS table; labels stay text (``01`` is not 1), ``n/a`` becomes missing."""
-    return pd.read_csv(
-        path, sep="\t", na_values=["n/a"], keep_default_na=False,
-        dtype={"participant_id": str, "session_id": str, "run": str, "labels": str,
-               "labels_missing": str},
-    )  # fmt: skip
+    """Read a BIDS table; labels stay text (``01`` is not 1), ``n/a`` becomes missing.
+
+    Raises
+    ------
+    DataError
+        The file is no table of text.
+    """
+    try:
+        return pd.read_csv(
+            path, sep="\t", na_values=["n/a"], keep_default_na=False,
+            dtype={"participant_id": str, "session_id": str, "run": str, "labels": str,
+                   "labels_missing": str},
+        )  # fmt: skip
+    except ValueError as error:  # empty, not UTF-8, rows that do not fit
+        raise _no_table(path, error) from error
+
+
+def read_users_table(path: Path) -> pd.DataFrame:
+    """Read a table that anybody may have written: as :func:`read_table`, and never a pipe, a
+    device, or more than a table of people can hold."""
+    try:
+        require_small(path)
+    except (OSError, ValueError) as error:
+        raise _no_table(path, error) from error
+    return read_table(path)
+
+
+def _no_table(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: cannot be read as a table ({error}). Needed is text in UTF-8 with one row a "
+        "line, its columns divided by tabs and named in the first line; mend the file."
+    )
 
 
 def copy(source: Path, target: Path) -> None:

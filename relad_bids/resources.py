@@ -17,8 +17,11 @@ from relad_bids.errors import UsageError
 
 _MB = 2**20
 _CPU_VARIABLES = (
-    "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "LSB_DJOB_NUMPROC",
+    "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "PBS_NUM_PPN", "NCPUS",
+    "LSB_DJOB_NUMPROC",
 )  # fmt: skip
+"""On this node: Slurm, OpenPBS (``ncpus``), Torque (``ppn``), OpenPBS again, LSF. No PBS states
+memory in a variable; it sets cgroups, or the limit is given with ``--mem``."""
 _UNITS = {"K": 1 / 1024, "M": 1.0, "": 1.0, "G": 1024.0, "T": 1024.0**2}
 
 _Limit = tuple[int, str]
@@ -115,8 +118,10 @@ def _quota(words: list[str], source: str) -> Iterator[_Limit]:
 
 def _cgroup_memory(root: Path) -> Iterator[_Limit]:
     v2 = ("", "memory.max", "cgroup v2 memory.max")
+    # Above it nothing is killed, but slowed down until it seems to stand still.
+    slow = ("", "memory.high", "cgroup v2 memory.high")
     v1 = ("memory", "memory.limit_in_bytes", "cgroup v1 memory.limit_in_bytes")
-    for controller, name, source in (v2, v1):
+    for controller, name, source in (v2, slow, v1):
         for folder in _cgroup_folders(root, controller):
             if limit := _number(_read(folder / name)):
                 yield max(1, limit // _MB), source

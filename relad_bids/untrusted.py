@@ -29,10 +29,26 @@ def read_json(path: Path) -> object:
 
 def read_text(path: Path) -> str:
     """Read a text file of any origin; errors as in :func:`read_json`."""
+    require_small(path)
+    return path.read_text(encoding="utf-8-sig")
+
+
+def printable(text: str) -> str:
+    """Show characters that command a terminal or turn the reading order as escapes: ``\\x1b``.
+
+    A file name may hold any of them, and an error tells the name of its file.
+    """
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
+def require_small(path: Path) -> None:
+    """Refuse what is no file or holds more than is ever read; errors as in :func:`read_json`."""
     require_regular(path)
     if (size := path.stat().st_size) > MAX_BYTES:
         raise ValueError(f"it holds {size / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} are read")
-    return path.read_text(encoding="utf-8-sig")
 
 
 def require_regular(path: Path) -> None:

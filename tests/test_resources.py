@@ -60,6 +60,84 @@ def test_the_tightest_cgroup_on_the_way_up_counts(look):
     assert (found.cpus, found.memory_mb) == (4, 6000)
 
 
+def test_the_tightest_v1_folder_on_the_way_up_counts(look):
+    """PBS limits the job and leaves the folder of the process unlimited (2**63 in pages)."""
+    unlimited = "9223372036854771712\n"
+    memory, slice_ = "sys/fs/cgroup/memory/pbspro.slice/job7", "sys/fs/cgroup/cpu/pbspro.slice"
+    found = look(
+        {
+            "proc/self/cgroup": "9:memory:/pbspro.slice/job7/task\n"
+            "4:cpu,cpuacct:/pbspro.slice/job7\n",
+            f"{memory}/task/memory.limit_in_bytes": unlimited,
+            f"{memory}/memory.limit_in_bytes": f"{5000 * 2**20}\n",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": unlimited,
+            f"{slice_}/job7/cpu.cfs_quota_us": "-1\n",
+            f"{slice_}/job7/cpu.cfs_period_us": "100000\n",
+            f"{slice_}/cpu.cfs_quota_us": "600000\n",
+            f"{slice_}/cpu.cfs_period_us": "100000\n",
+        },
+        environ={"NCPUS": "8", "PBS_JOBID": "7.server"},
+    )
+    assert (found.cpus, found.memory_mb) == (6, 5000)
+
+
+def test_v1_limits_beside_a_v2_hierarchy_without_controllers(look):
+    """The hybrid of systemd: v2 is there to count processes, v1 limits."""
+    found = look(
+        {
+            "proc/self/cgroup": "2:memory:/a\n1:name=systemd:/a\n0::/a\n",
+            "sys/fs/cgroup/unified/a/cgroup.procs": "1\n",
+            "sys/fs/cgroup/memory/a/memory.limit_in_bytes": f"{700 * 2**20}\n",
+        }
+    )
+    assert (found.memory_mb, found.memory_source) == (700, "cgroup v1 memory.limit_in_bytes")
+
+
+@pytest.mark.parametrize(("high", "memory_mb"), [("max", 4096), (str(3 * 2**30), 3072)])
+def test_memory_above_which_a_job_is_slowed_down(look, high, memory_mb):
+    found = look(
+        {
+            "proc/self/cgroup": "0::/job\n",
+            "sys/fs/cgroup/job/memory.max": f"{4 * 2**30}\n",
+            "sys/fs/cgroup/job/memory.high": f"{high}\n",
+        }
+    )
+    assert found.memory_mb == memory_mb
+
+
+@pytest.mark.parametrize("limit", ["max\n", "\n", "0\n", "-1\n", "lots\n", "1.5e9\n"])
+def test_what_a_cgroup_does_not_limit(look, limit):
+    files = {
+        "proc/self/cgroup": "0::/job\n",
+        "sys/fs/cgroup/job/memory.max": limit,
+        "sys/fs/cgroup/job/cpu.max": limit,
+    }
+    assert look(files) == Resources(64, "CPU affinity", 32768, "host")
+
+
+@pytest.mark.parametrize("path", ["/../../outside", "/gone/away", ""])
+def test_a_path_that_this_process_cannot_see(look, path):
+    """In a namespace of its own a process is told ``/..``; the mount point then speaks for it."""
+    files = {"proc/self/cgroup": f"0::{path}\n", "sys/fs/cgroup/memory.max": f"{2**30}\n"}
+    assert look(files).memory_mb == 1024
+
+
+def test_what_pbs_grants(look):
+    """OpenPBS: the CPUs of this node; how many nodes there are is of no use to one process."""
+    granted = {"PBS_JOBID": "7.server", "NCPUS": "6", "PBS_NUM_NODES": "2", "PBS_NP": "12"}
+    assert look(environ=granted) == Resources(6, "NCPUS", 32768, "host")
+    assert look(environ={"PBS_NUM_PPN": "5", "PBS_NP": "10"}).cpus == 5
+
+
+def test_slurm_and_its_cgroup_agree_or_the_smaller_one_holds(look):
+    files = {
+        "proc/self/cgroup": "0::/job_7\n",
+        "sys/fs/cgroup/job_7/memory.max": f"{3 * 2**30}\n",
+    }
+    for megabytes, held in (("2000", 2000), ("9000", 3072)):
+        assert look(files, {"SLURM_MEM_PER_NODE": megabytes}).memory_mb == held
+
+
 def test_cgroups_of_others_do_not_count(look):
     found = look({"proc/self/cgroup": "0::/mine\n", "sys/fs/cgroup/other/memory.max": "1048576\n"})
     assert found.memory_mb == 32768
@@ -99,8 +177,10 @@ def test_a_share_of_a_cpu_is_rounded_down_but_not_to_nothing(look, quota, cpus):
 
 
 @pytest.mark.parametrize(
-    "name", ["SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "LSB_DJOB_NUMPROC"]
-)
+    "name",
+    ["SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "PBS_NUM_PPN", "NCPUS",
+     "LSB_DJOB_NUMPROC"],
+)  # fmt: skip
 def test_schedulers_grant_cpus(look, name):
     assert look(environ={name: "3"}).cpus_source == name
     assert look(environ={name: "3"}).cpus == 3

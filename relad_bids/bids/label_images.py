@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from relad_bids.bids.images import MAX_VOXELS
 from relad_bids.core.grid import Grid
 from relad_bids.errors import ImageError
+from relad_bids.untrusted import require_regular
 
 WHOLE = 1e-3
 """How far a stored number may be from a whole one; scaled integers come back with 1e-5."""
@@ -27,10 +30,15 @@ def read_label_image(path: Path | str) -> tuple[NDArray[np.int32], Grid]:
     Raises
     ------
     ImageError
-        It cannot be read, has more than three axes, or holds fractions.
+        It cannot be read, has more than three axes, more voxels than a head, or holds fractions.
     """
     try:
+        require_regular(Path(path))
         image: Any = nb.load(path)
+        if (n_voxels := prod(image.shape)) > MAX_VOXELS:
+            raise ValueError(
+                f"its header tells of {n_voxels} voxels, at most {MAX_VOXELS} are read"
+            )
         data = np.asarray(image.dataobj)
     except (OSError, EOFError, ValueError, ImageFileError) as error:
         raise ImageError(f"{path} cannot be read as an image of labels ({error}).") from error

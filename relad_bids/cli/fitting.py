@@ -28,14 +28,8 @@ class Need:
 
 def need_of(unit: Unit, card: Card, config: Config) -> Need:
     """Estimate from headers alone, in a millisecond an image."""
-    from relad_workflows.quantify import CORRECT_MEM_GB
-
     path, shape = _largest(unit)
-    n_voxels = math.prod(shape)
-    gb = least_gb(n_voxels)
-    if config.pvc != "none":
-        gb = max(gb, memory_factor(n_voxels) * CORRECT_MEM_GB)
-    need = Need(gb, f"{path} has {_by(shape)} voxels")
+    need = Need(least_gb(math.prod(shape)), f"{path} has {_by(shape)} voxels")
     if not unit.tracers:
         return need
     at_once = min(config.omp_nthreads, len(unit.tracers))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from relad_bids.bids.outputs import product_path
 from relad_bids.cli.damage import without_damaged_flair
+from relad_bids.cli.telling import tell
 from relad_bids.config import Config
 from relad_bids.files import read_table
 from relad_bids.finished import is_finished, task_of
@@ -26,16 +26,13 @@ def list_missing(plan: Plan, card: Card, config: Config, *, by: str) -> int:
     """
     lines: dict[str, None] = {}
     for one, reason in missing(plan, card, config):
-        print(f"relad-bids: {one.label}: {reason}", file=sys.stderr)
+        tell(f"relad-bids: {one.label}: {reason}")
         session = by == "session" and one.session
         lines[f"sub-{one.subject}" + (f"\tses-{one.session}" if session else "")] = None
     for line in lines:
         print(line)
-    print(
-        f"relad-bids: {len(plan.units) + len(plan.left)} sessions asked for, {len(lines)} "
-        f"{by}s to do",
-        file=sys.stderr,
-    )
+    asked = len(plan.units) + len(plan.left)
+    tell(f"relad-bids: {asked} sessions asked for, {len(lines)} {by}s to do")
     return 0
 
 

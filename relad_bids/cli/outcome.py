@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relad_bids import errors
-from relad_bids.errors import InputError, ReladError, Stopped
+from relad_bids.errors import InputError, MemoryShortError, ReladError, Stopped
 from relad_bids.plan import Left, Unit
 
 _ERROR = re.compile(r"^\s*relad_bids\.errors\.(\w+): (.*)", re.MULTILINE | re.DOTALL)
 _SIGNALLED = 128
 """Codes above it stand for signals, as shells count them."""
+_NO_MEMORY = re.compile(r"MemoryError|bad_alloc|[Aa]llocate memory|DefaultCPUAllocator")
+"""How Python, C++, the kernel, ITK and torch say that there is no memory left."""
 _NODE = re.compile(r"^Node: (\S+)$", re.MULTILINE)
 
 
@@ -122,6 +124,12 @@ def _failure(unit: Unit, path: Path) -> Left:
         f"the step {node} stopped with: {last.strip()}. The whole story is in {path}.",
         UNFORESEEN,
     )
+    if _NO_MEMORY.search(last):
+        reason = (
+            f"the step {node} was not given the memory that it asked for ({last.strip()}). Grant "
+            "more memory, or do less at once with --nprocs and --mem. Run the same command again."
+        )
+        code = MemoryShortError.exit_code
     if match := _ERROR.search(text):
         reason = _message(match.group(2))
         code = getattr(errors, match.group(1), ReladError).exit_code

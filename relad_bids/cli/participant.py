@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import sys
 import uuid
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -38,6 +37,7 @@ from relad_bids.cli.outcome import (
     read_crashes,
 )
 from relad_bids.cli.settings import config_of, for_checkpoint
+from relad_bids.cli.telling import tell
 from relad_bids.config import Config
 from relad_bids.core.qc import qc_row
 from relad_bids.errors import InputError, OutputError, Stopped
@@ -69,6 +69,8 @@ from relad_bids.records import (
 from relad_bids.records_measured import measured_tables, measured_text
 from relad_bids.records_prepared import prepared_log
 from relad_bids.records_secondary import measured_pvc, synthetic_pvc
+from relad_bids.resources import available
+from relad_bids.untrusted import printable
 
 LOGGER = logging.getLogger("relad_bids")
 
@@ -106,12 +108,12 @@ def run_participant(args: Namespace) -> int:
     crashed = tuple(crashes.values())
     outcome = Outcome((*finished, *done), (*plan.left, *crashed), plan.partly)
     for left in crashes.values():
-        print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
+        tell(f"relad-bids: {left.label}: {left.reason}")
     for left in outcome.left:
         try:
             _record(left, card, config)
         except OutputError as error:
-            print(f"relad-bids: {left.label}: {error}", file=sys.stderr)
+            tell(f"relad-bids: {left.label}: {error}")
     LOGGER.info("%s; derivatives in %s", outcome.last_line(), config.output_dir)
     return outcome.exit_code()
 
@@ -204,9 +206,11 @@ def _tell(plan: Plan, card: Card, config: Config) -> None:
         LOGGER.info("%s", statement(card))
     else:
         LOGGER.info("relad-bids %s, measured PET alone; space %s", __version__, card.space)
+    granted = available()
     LOGGER.info(
-        "%d sessions to do, %d left out; %d CPUs, %d MB",
-        len(plan.units), len(plan.left), config.nprocs, config.mem_mb,
+        "%d sessions to do, %d left out; %d CPUs of %d (%s), %d MB of %d (%s)",
+        len(plan.units), len(plan.left), config.nprocs, granted.cpus, granted.cpus_source,
+        config.mem_mb, granted.memory_mb, granted.memory_source,
     )  # fmt: skip
     for unit in plan.units:
         for told in prepared_log(unit):
@@ -228,7 +232,7 @@ def _tell(plan: Plan, card: Card, config: Config) -> None:
     for unread in plan.unread:
         LOGGER.warning("%s: measured PET is left alone: %s", unread.label, unread.reason)
     for left in (*plan.left, *plan.partly):
-        print(f"relad-bids: {left.label}: {left.reason}", file=sys.stderr)
+        tell(f"relad-bids: {left.label}: {left.reason}")
 
 
 def _run_dir(config: Config) -> Path:
@@ -256,6 +260,7 @@ def _compute(
         if not free:
             LOGGER.info("another process is at work on these sessions; working in %s", work)
         gone = _gone(tasks)
+        gone |= _closed({k: task for k, task in tasks.items() if k not in gone}, config, run_id)
         tasks = {label: task for label, task in tasks.items() if label not in gone}
         failed = _run_graph(tasks, card, config, work=work, run_id=run_id, graph=graph)
         failed |= gone
@@ -275,6 +280,25 @@ def _gone(tasks: Mapping[str, Task]) -> dict[str, Left]:
             reason = f"{', '.join(missing)} was there and is gone. Put it back, and run again."
             found[label] = Left(
                 label, unit.subject, unit.session, "input_gone", reason, InputError.exit_code
+            )
+    return found
+
+
+def _closed(tasks: Mapping[str, Task], config: Config, run_id: str) -> dict[str, Left]:
+    """Write down the settings of each session; those whose folders cannot be written.
+
+    Told before anything is computed, and without harm to the others.
+    """
+    found = {}
+    for label, task in tasks.items():
+        unit = task.unit
+        try:
+            _write_run_record(_log_dir(config, unit.subject, run_id), config)
+            sweep([config.output_dir / f"sub-{unit.subject}"])
+            forget(unit, config)
+        except (OutputError, OSError) as error:
+            found[label] = Left(
+                label, unit.subject, unit.session, "failed", str(error), OutputError.exit_code
             )
     return found
 
@@ -303,10 +327,6 @@ def _run_graph(
     if not units:
         return {}
     logs = {unit.label: _log_dir(config, unit.subject, run_id) for unit in units}
-    for label, folder in logs.items():
-        _write_run_record(folder, config)
-        sweep([config.output_dir / label.split("_")[0]])
-        forget(tasks[label].unit, config)
     crash_dir = work / "crashes" / run_id
     crash_dir.mkdir(parents=True)
     workflow = init_relad_wf(units, card=card, config=replace(config, work_dir=work))
@@ -401,4 +421,4 @@ def _portable(reason: str, config: Config) -> str:
     own = (config.bids_dir, config.output_dir, config.work_dir)
     for folder in (*own, *config.derivatives.values()):
         reason = reason.replace(f"{folder}/", "")
-    return " ".join(reason.split())
+    return printable(" ".join(reason.split()))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from relad_bids.cli.caches import private_caches
 from relad_bids.cli.parser import parse
 from relad_bids.cli.stopping import stoppable
+from relad_bids.cli.telling import Printable, tell
 from relad_bids.errors import ReladError, Stopped
 
 THREADS = (
@@ -29,20 +30,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_command(program: str, command: Callable[[Namespace], int], args: Namespace) -> int:
     """Run a command behind the door: logs set up, mendable errors in words, their exit code."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Printable("%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(
         level=max(logging.INFO - 10 * getattr(args, "verbose", 0), logging.DEBUG),
-        format="%(asctime)s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
+        handlers=[handler],
     )
     try:
         return command(args)
     except Stopped as stop:
-        print(f"{program}: stopped by {stop}", file=sys.stderr)
+        tell(f"{program}: stopped by {stop}")
         return stop.exit_code
     except ReladError as error:
         logging.getLogger("relad_bids").debug("details:", exc_info=True)
-        print(f"{program}: {error}", *getattr(error, "__notes__", ()), sep="\n  ", file=sys.stderr)
+        tell(f"{program}: {error}", *getattr(error, "__notes__", ()))
         return error.exit_code
 
 

@@ -35,6 +35,13 @@ def build_parser() -> ArgumentParser:
         "assets", help="hold weights, templates and tables to their hashes"
     )
     assets.set_defaults(command=_run_assets)
+    doctor = commands.add_parser(
+        "doctor", help="print versions, limits, devices, hashes and folders, for a question"
+    )
+    doctor.add_argument(
+        "--model-dir", type=Path, dest="folder", metavar="DIR", help="default: the bundled one"
+    )
+    doctor.set_defaults(command=_run_doctor)
     return parser
 
 
@@ -226,6 +233,12 @@ def _run_assets(args: Namespace) -> int:
         f"{len(own)} files of relad-bids itself" if own else "relad-bids itself: no wheel to ask"
     )
     return 0
+
+
+def _run_doctor(args: Namespace) -> int:
+    from relad_bids.cli.doctor import run_doctor
+
+    return run_doctor(args)
 
 
 def _run_show(args: Namespace) -> int:

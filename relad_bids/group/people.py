@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from relad_bids.errors import DataError, InputError, UsageError
-from relad_bids.files import read_table
+from relad_bids.files import read_users_table
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "age": ("age", "age_years", "age_at_scan", "age_at_baseline"),
@@ -93,7 +93,7 @@ def _by_participant(path: Path) -> pd.DataFrame:
 
 def _labelled(path: Path) -> pd.DataFrame:
     """A table with ``participant_id``, and ``session_id``, with their prefixes."""
-    table = read_table(path)
+    table = read_users_table(path)
     if "participant_id" not in table:
         raise DataError(f"{path} has no column participant_id; its first row must name it.")
     for name, prefix in (("participant_id", "sub-"), ("session_id", "ses-")):
@@ -213,7 +213,7 @@ def read_session_times(given: Path | None, folders: Iterable[Path]) -> pd.DataFr
 
 
 def _of_participant(path: Path) -> pd.DataFrame:
-    table = read_table(path)
+    table = read_users_table(path)
     return table.assign(participant_id=path.parent.name)
 
 

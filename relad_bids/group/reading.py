@@ -124,7 +124,7 @@ def _copied(paths: Sequence[Path], target: Path) -> bool:
 
 def _statement(path: Path) -> Iterator[str]:
     """What the first row of a table says; all its rows say the same."""
-    with path.open(encoding="utf-8", newline="") as text:
+    with path.open(encoding="utf-8", errors="replace", newline="") as text:
         row = next(csv.DictReader(text, delimiter="\t"), {})
     if (told := row.get("statement")) not in (None, "n/a"):
         yield str(told)
@@ -140,7 +140,7 @@ def read_rows(joined: Sequence[Joined]) -> pd.DataFrame:
     """
     frames = []
     for one in joined:
-        header = pd.read_csv(one.path, sep="\t", nrows=0).columns
+        header = pd.read_csv(one.path, sep="\t", nrows=0, encoding_errors="replace").columns
         if missing := [name for name in READ if name not in header]:
             raise DataError(
                 f"{one.path} lacks the columns {', '.join(missing)}: its tables were made by "

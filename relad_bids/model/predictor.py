@@ -77,32 +77,48 @@ class Predictor:
             The MRI is not on the card's grid.
         UsageError
             The tracer is unknown, or more samples or steps are asked for than there are.
+        DeviceMemoryError
+            The device cannot even hold what one sample takes.
         """
         expected = (len(self.card.sequences), *self.card.shape)
         if mri.shape != expected:
             raise DataError(f"the network takes MRI of shape {expected}, got {mri.shape}.")
         x: Tensor = torch.from_numpy(mri)[None].to(self.device)
-        index = self.card.tracer(tracer).index
-        before = generator.get_state() if generator else None
-        ask = partial(self.network.predict, x, index, n_samples=n_samples, steps=steps)
-        try:
-            answer = ask(generator=generator)
-        except torch.OutOfMemoryError:
-            LOGGER.warning("the memory of %s ran out; asking again with it emptied", self.device)
-            answer = self._once_more(partial(ask, generator=_set_back(generator, before)))
-        return np.asarray(answer.float().cpu().numpy())
+        ask = partial(self.network.predict, x, self.card.tracer(tracer).index, steps=steps)
+        return self._within_memory(ask, n_samples, generator)
 
-    def _once_more(self, ask: Callable[[], Tensor]) -> Tensor:
-        """Ask the same with what torch keeps for reuse given back: never for something less."""
-        torch.cuda.empty_cache()
-        try:
-            return ask()
-        except torch.OutOfMemoryError as error:
-            raise DeviceMemoryError(
-                f"the memory of {self.device} is too small for {self.card.name} on "
-                f"{' x '.join(map(str, self.card.shape))} voxels ({error}). Use --device cpu, "
-                "another GPU, or end what else runs on this one."
-            ) from error
+    def _within_memory(
+        self, ask: Callable[..., Tensor], n_samples: int, generator: torch.Generator | None
+    ) -> NDArray[np.float32]:
+        """Ask for all samples at once, or for fewer at a time where memory runs out.
+
+        Chance begins where it began, so that the samples are the same ones. With one at a time
+        the least is asked for twice, as what torch kept for reuse is given back in between.
+        """
+        before = generator.get_state() if generator else None
+        shortage = ""
+        for at_once in _ever_fewer(n_samples):
+            if shortage:
+                LOGGER.warning(
+                    "the memory of %s ran out; asking again for the same, %d of %d at a time",
+                    self.device, at_once, n_samples,
+                )  # fmt: skip
+            try:
+                parts = [
+                    ask(n_samples=n, generator=generator).float().cpu().numpy()
+                    for n in _shares(n_samples, at_once)
+                ]
+                return np.concatenate(parts)
+            except torch.OutOfMemoryError as error:
+                shortage = str(error)  # the error itself would keep the tensors of the attempt
+            torch.cuda.empty_cache()
+            if generator is not None and before is not None:
+                generator.set_state(before)
+        raise DeviceMemoryError(
+            f"the memory of {self.device} is too small for {self.card.name} on "
+            f"{' x '.join(map(str, self.card.shape))} voxels ({shortage}). Use --device cpu, "
+            "another GPU, or end what else runs on this one."
+        )
 
     def draws(
         self,
@@ -123,9 +139,17 @@ class Predictor:
             yield self.predict(mri, tracer, steps=steps, generator=generator)[0, 0]
 
 
-def _set_back(generator: torch.Generator | None, state: Tensor | None) -> torch.Generator | None:
-    """Let chance begin where it began, so that what is asked twice has one answer."""
-    return generator.set_state(state) if generator is not None and state is not None else None
+def _ever_fewer(n: int) -> Iterator[int]:
+    """``8`` -> 8, 4, 2, 1, 1"""
+    while n > 1:
+        yield n
+        n = (n + 1) // 2
+    yield from (1, 1)
+
+
+def _shares(n: int, at_once: int) -> list[int]:
+    """``7, 3`` -> 3, 3, 1"""
+    return [min(at_once, n - begun) for begun in range(0, n, at_once)]
 
 
 def sampling_steps(card: Card, *, n_samples: int, steps: int | None) -> int:

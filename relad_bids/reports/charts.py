@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from relad_bids.core.agreement import bland_altman
 
@@ -170,6 +171,9 @@ def plain(axes: Axes) -> None:
 
 
 def encoded(figure: Figure) -> bytes:
+    """The figure as an image; a ``$`` in a name is no formula, which may be one that cannot be."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="webp", facecolor="#ffffff", pil_kwargs={"lossless": True})
     return buffer.getvalue()

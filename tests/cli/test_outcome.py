@@ -115,6 +115,31 @@ def test_an_error_that_nobody_foresaw(crash):
     assert str(path) in failed.reason
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        "MemoryError: Unable to allocate 3.2 GiB for an array with shape (512, 512, 512)",
+        "MemoryError",
+        "OSError: [Errno 12] Cannot allocate memory",
+        "RuntimeError: Failed to allocate memory for image.",
+        "RuntimeError: std::bad_alloc",
+        "RuntimeError: [enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate",
+    ],
+)
+def test_memory_that_was_refused_has_the_code_of_memory(tmp_path, last):
+    """Under ``ulimit -v`` nothing is killed: the step is told no."""
+    path = tmp_path / "crash-20260101-000000-me-a.txt"
+    path.write_text(
+        f"Node: relad_wf.{A.graph_name}.warp_parcellation\nTraceback (most recent call last):\n"
+        f"  File x\n{last}\n"
+    )
+    failed = read_crashes(tmp_path, [A])["sub-01"]
+    assert failed.exit_code == 75
+    assert failed.reason.startswith("the step warp_parcellation was not given the memory that it")
+    assert last.strip() in failed.reason
+    assert "--mem" in failed.reason
+
+
 def write_crash(folder, name, session, message, when):
     path = folder / f"crash-20260101-000000-me-{name}.txt"
     path.write_text(

@@ -95,3 +95,17 @@ def test_a_scan_that_went_away_fails_its_own_session(compute):
     left = compute.failed["sub-01_ses-a"]
     assert left.exit_code == 66
     assert "sub-01_ses-a_T1w.nii.gz was there and is gone" in left.reason
+
+
+def test_outputs_that_cannot_be_written_fail_their_own_session(compute, tmp_path):
+    """A file stands where a folder is needed; so does a folder of another user (seen before
+    anything is computed, as names are made in folders and not in files)."""
+    log = tmp_path / "out" / "sub-01" / "log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    compute("01", "02")
+    assert compute.names[-1] == ["sub-02_ses-a"]
+    left = compute.failed["sub-01_ses-a"]
+    assert left.exit_code == 73
+    assert str(log) in left.reason
+    assert "cannot be written" in left.reason

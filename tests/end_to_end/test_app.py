@@ -43,8 +43,11 @@ def no_network() -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Two simulated heads; the first has PET of amyloid, the second has lost its FLAIR."""
-    out = tmp_path_factory.mktemp("data") / "bids"
+    """Two simulated heads; the first has PET of amyloid, the second has lost its FLAIR.
+
+    All folders have names that a shell, a template or an URL would take for something else.
+    """
+    out = tmp_path_factory.mktemp("it's $HOME & co; {0} %20 100%") / 'bids "raw"'
     write_dataset(
         out, n=2, preset="strong", seed=11, voxel_mm=3.0, pet_participants=1, tracers=("pib",)
     )
@@ -59,8 +62,8 @@ def run(dataset, tmp_path_factory):
 
     Without network where the system lets a test take it away.
     """
-    folder = tmp_path_factory.mktemp("run")
-    out, work = folder / "out", folder / "work"
+    folder = tmp_path_factory.mktemp("run (1) 'of' two")
+    out, work = folder / "out put", folder / "work $x"
     done = relad_bids(
         dataset, out, "participant", "-w", work, "--nprocs", 1, "--sloppy", before=no_network()
     )
@@ -411,7 +414,7 @@ def test_group_needs_no_raw_data_and_joins_all_rows(run, tmp_path):
     _, out, _ = run
     done = relad_bids(tmp_path / "gone", out, "group")
     assert done.returncode == 0, done.stderr
-    for path, pattern in zip(done.stdout.split()[:2], (TABLE, MEASURED), strict=True):
+    for path, pattern in zip(done.stdout.splitlines()[:2], (TABLE, MEASURED), strict=True):
         table = pd.read_csv(path, sep="\t")
         parts = [pd.read_csv(p, sep="\t") for p in out.glob(pattern)]
         assert len(table) == sum(map(len, parts))
@@ -420,7 +423,7 @@ def test_group_needs_no_raw_data_and_joins_all_rows(run, tmp_path):
         synthetic = "no scientific value" in dictionary["SyntheticDataStatement"]
         assert synthetic is (pattern == TABLE)
     assert issues(out) == (0, [])
-    assert done.stdout.split()[2] == str(out / "group.html")
+    assert done.stdout.splitlines()[2] == str(out / "group.html")
     shutil.rmtree(out / "group")
     made = ("atlas-*_kinpar.*", "desc-relad_qc.*", "group.html")
     for path in [path for pattern in made for path in out.glob(pattern)]:

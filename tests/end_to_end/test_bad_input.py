@@ -10,6 +10,7 @@ import nibabel as nb
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from relad_bids.cli.run import main
 from relad_bids.cli.settings import BUNDLED
@@ -177,6 +178,22 @@ def test_checkpoint_with_a_wrong_checksum(run, tmp_path):
     assert "SHA-256" in err
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there(run, tmp_path, device):
+    """Before anything is computed, never by doing it on the CPU."""
+    code, err = run("--device", device, "--missing-flair", "t1w-only")
+    assert code == 64
+    assert f"--device {device} was asked for and torch sees no GPU" in err
+    assert not list((tmp_path / "work").rglob("*_wf"))
+
+
+def test_a_device_that_is_none(run):
+    code, err = run("--device", "gpu")
+    assert code == 64
+    assert "gpu" in err
+
+
 def test_a_tracer_nobody_knows(run):
     code, err = run("--synth-tracers", "cimbi36")
     assert code == 64
@@ -206,3 +223,29 @@ def test_an_unknown_level_and_an_unknown_flag(bids, tmp_path):
         main([str(bids), str(tmp_path), "dataset"])
     with pytest.raises(SystemExit, match="64"):
         main([str(bids), str(tmp_path), "participant", "--no-such-flag"])
+
+
+def test_file_names_that_command_a_terminal(run, bids, tmp_path):
+    """They are told as escapes, in the error and in the table that stays."""
+    session = bids / "sub-01" / "ses-\x1b[2J" / "anat" / "sub-01_ses-\x1b[2J_T1w.nii.gz"
+    session.parent.mkdir(parents=True)
+    for path in (bids / "sub-01" / "anat" / "sub-01_acq-\x1b[2J_T1w.nii.gz", session):
+        path.write_bytes(b"x")
+    code, err = run()
+    assert code == 66
+    assert r"sub-01_acq-\x1b[2J_T1w.nii.gz" in err
+    assert "\x1b" not in err
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if b"\x1b" in path.read_bytes()]
+
+
+def test_a_sidecar_that_commands_a_terminal(run, bids):
+    pet = bids / "sub-01" / "pet" / "sub-01_trc-11CPIB_pet.nii.gz"
+    write(pet)
+    told = {"TracerName": "FDG\x1b[2J", "TracerRadionuclide": "\x07F18", "Units": "\x1b]0;x"}
+    pet.with_name("sub-01_trc-11CPIB_pet.json").write_text(json.dumps(told))
+    t1w(bids).write_bytes(b"x")
+    code, err = run()
+    assert code == 65
+    assert not set(err) & {"\x1b", "\x07"}

@@ -172,18 +172,89 @@ def test_a_kind_that_nobody_knows():
 
 
 class Forgetful(torch.nn.Module):
-    """A network that draws, on a device whose memory runs out the first times."""
+    """A network that draws, on a device whose memory runs out the first times, or with more than
+    ``room`` samples at once; on the way it has drawn."""
 
-    def __init__(self, times):
+    def __init__(self, times=0, room=99):
         super().__init__()
-        self.times, self.asked = times, 0
+        self.times, self.room, self.asked = times, room, []
 
     def predict(self, x, index, *, n_samples, steps, generator):
-        self.asked += 1
+        self.asked.append(n_samples)
         noise = torch.randn((n_samples, 1, *SHAPE), generator=generator)
-        if self.asked <= self.times:
+        if len(self.asked) <= self.times or n_samples > self.room:
             raise torch.OutOfMemoryError("tried to allocate 3 GiB")
         return noise
+
+
+@pytest.mark.parametrize(
+    ("n", "room", "asked"),
+    [
+        (8, 99, [8]),
+        (8, 4, [8, 4, 4]),
+        (8, 1, [8, 4, 2, *[1] * 8]),
+        (7, 3, [7, 4, 2, 2, 2, 1]),
+        (5, 4, [5, 3, 2]),
+    ],
+)
+def test_fewer_at_a_time_are_the_same_samples(mri, caplog, n, room, asked):
+    """Bit by bit: what was drawn for an attempt that failed is drawn again."""
+    ask = {"n_samples": n, "steps": 3}
+    expected = Predictor(Forgetful(), tiny_card(), device="cpu").predict(
+        mri, "pib", generator=torch.Generator().manual_seed(4), **ask
+    )
+    network = Forgetful(room=room)
+    made = Predictor(network, tiny_card(), device="cpu").predict(
+        mri, "pib", generator=torch.Generator().manual_seed(4), **ask
+    )
+    np.testing.assert_array_equal(made, expected)
+    assert network.asked == asked
+    lines = [record.getMessage() for record in caplog.records]
+    if len(asked) == 1:
+        assert not lines
+    else:
+        assert lines[0].startswith("the memory of cpu ran out; asking again for the same, ")
+        assert lines[-1].endswith(f"{max(asked[len(lines) :])} of {n} at a time")
+
+
+@pytest.mark.parametrize("kind", DRAWING)
+def test_every_kind_draws_the_same_in_smaller_batches(kind, monkeypatch):
+    predictor, shape = predictor_of(kind)
+    mri = np.random.default_rng(4).uniform(-1, 1, (2, *shape)).astype(np.float32)
+    steps = None if kind == "ddgan" else 3
+
+    def drawn():
+        generator = torch.Generator().manual_seed(21)
+        return predictor.predict(mri, "pib", n_samples=4, steps=steps, generator=generator)
+
+    together, ask = drawn(), predictor.network.predict
+
+    def small(*args, n_samples, **more):
+        if n_samples > 2:
+            raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+        return ask(*args, n_samples=n_samples, **more)
+
+    monkeypatch.setattr(predictor.network, "predict", small)
+    np.testing.assert_array_equal(drawn(), together)
+
+
+def test_what_a_failed_attempt_held_is_free_before_the_next(mri):
+    """A traceback keeps the tensors of its frames; with it the next attempt would fail as well."""
+    import weakref
+
+    held = []
+
+    class Heavy(torch.nn.Module):
+        def predict(self, x, index, *, n_samples, steps, generator):
+            assert not [one for one in held if one() is not None]
+            large = torch.zeros(1000)
+            held.append(weakref.ref(large))
+            if n_samples > 1:
+                raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+            return torch.zeros((n_samples, 1, *SHAPE))
+
+    predictor = Predictor(Heavy(), tiny_card(), device="cpu")
+    assert predictor.predict(mri, "pib", n_samples=2).shape == (2, 1, *SHAPE)
 
 
 def test_memory_that_runs_out_changes_no_number(mri, caplog):

@@ -83,7 +83,8 @@ def test_a_killed_task_is_submitted_again_alone_and_nothing_differs(environ, dat
     (jobs,) = (work / "slurm").iterdir()
     assert (jobs / "todo.tsv").read_text() == "sub-001\nsub-002\n"
     assert (jobs / "missing.tsv").read_text() == "sub-002\n", (jobs / "group.log").read_text()
-    assert "sub-002: no results yet" in (jobs / "missing.log").read_text()
+    stopped = "sub-002: failed: was not finished when the run was stopped (SIGTERM)"
+    assert stopped in (jobs / "missing.log").read_text()
     assert [name for name in tables(out) if "sub-002" in name] == []
     before = {name: (out / name).stat().st_mtime_ns for name in tables(out) if "/" in name}
     assert before

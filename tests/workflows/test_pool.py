@@ -16,6 +16,7 @@ from toys import tiny_config
 
 from relad_bids.cli.outcome import read_crashes
 from relad_bids.plan import Unit
+from relad_workflows import pool
 from relad_workflows.execute import execute
 from relad_workflows.pool import WatchedPool, Worker, on_gpu
 
@@ -123,6 +124,24 @@ def test_a_worker_keeps_what_it_loaded():
         assert worker.submit(os.getpid).result() > 0
     finally:
         worker.close()
+
+
+def test_a_worker_that_has_done_its_share_gives_its_memory_back(tmp_path, crash_dir, monkeypatch):
+    """Another process goes on; no step is lost, and none is asked of a process that ended."""
+    monkeypatch.setattr(pool, "STEPS_OF_A_WORKER", 3)
+    started = []
+    begin = pool.Worker._submit
+
+    def submit(self, *what):
+        started.append(self._executor is None)
+        return begin(self, *what)
+
+    monkeypatch.setattr(pool.Worker, "_submit", submit)
+    assert run(tmp_path, crash_dir, {f"{i}": ["a"] * 4 for i in range(2)}, 1) == [
+        "sub_0_wf", "sub_1_wf",
+    ]  # fmt: skip
+    assert started == [True, False, False, True, False, False, True, False]
+    assert not list(crash_dir.iterdir())
 
 
 class _Asks:

@@ -14,8 +14,9 @@ from relad_bids.interfaces.quantify import MeasureSpread, QuantifyPET, WarpActiv
 QUANTIFY_MEM_GB = 1.0
 """Activity, labels and one mask of a 1 mm head, and the values sorted by label."""
 
-CORRECT_MEM_GB = 3.0
-"""Some 120 regions of a 1 mm head, their matrix, and five images."""
+CORRECT_MEM_GB = 1.0
+"""Some 120 regions of a 1 mm head, their matrix, and five images: 0.6 GB by GTM, RBV and IY,
+0.4 GB by MG (``benchmarks/step_memory.py``)."""
 
 
 def init_quantify_wf(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from torch.amp import GradScaler
 from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from relad_bids.errors import CheckpointError
 from relad_bids.model.base import Model
 from relad_bids.model.learning.config import TrainConfig
 from relad_bids.model.learning.losses import Spread
@@ -80,5 +82,20 @@ class State:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What :meth:`State.save` wrote, on the CPU: processes pass it on from one to the other."""
-    return cast(dict[str, Any], torch.load(path, map_location="cpu", weights_only=True))
+    """What :meth:`State.save` wrote, on the CPU: processes pass it on from one to the other.
+
+    Tensors and plain containers alone; nothing that is pickled in it is run.
+
+    Raises
+    ------
+    CheckpointError
+        The file is no state of a training.
+    """
+    try:
+        return cast(dict[str, Any], torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(
+            f"{path}: looked for the state of a training that was stopped, and it cannot be read "
+            f"({first}). Needed is the file as it was written; remove it to begin anew."
+        ) from error

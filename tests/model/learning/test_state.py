@@ -1,6 +1,9 @@
+import pickle
+
 import pytest
 import torch
 
+from relad_bids.errors import CheckpointError
 from relad_bids.model.learning.config import TrainConfig
 from relad_bids.model.learning.losses import Spread
 from relad_bids.model.learning.state import State, read_state
@@ -92,3 +95,28 @@ def test_what_is_averaged_answers_and_does_not_train(make_state):
     state = make_state(1)
     state.model.train()
     assert not state.answering.training
+
+
+class Harm:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch", "noise", "empty", "cut"])
+def test_a_state_of_a_stranger_is_read_as_data_or_not_at_all(tmp_path, how):
+    path, harm = tmp_path / "state.pt", tmp_path / "harm"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Harm(harm)))
+    elif how == "torch":
+        torch.save({"step": Harm(harm)}, path)
+    elif how == "cut":
+        torch.save({"step": torch.zeros(1000)}, path)
+        path.write_bytes(path.read_bytes()[:-500])
+    else:
+        path.write_bytes(b"" if how == "empty" else bytes(range(256)))
+    with pytest.raises(CheckpointError, match=r"state\.pt: .*remove it to begin anew"):
+        read_state(path)
+    assert not harm.exists()
