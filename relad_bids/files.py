@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from relad_bids.errors import DataError, OutputError
 from relad_bids.owners import is_gone, own_token, token_in
@@ -19,6 +21,8 @@ from relad_bids.untrusted import require_small
 FLOAT_FORMAT = "%.6g"
 """Six significant digits: finer than any scanner, coarser than the last bits of a sum."""
 
+ROWS = 10_000
+"""Of a table that are text at a time: a table of a million rows is not held twice."""
 
 PART = ".part"
 """Ending of what is not whole yet."""
@@ -115,10 +119,39 @@ def write_text(path: Path, text: str) -> None:
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a BIDS table: tabs, ``n/a`` for missing, LF, no index column."""
     with whole(path) as part:
-        table.to_csv(
-            part, sep="\t", na_rep="n/a", index=False, lineterminator="\n",
-            float_format=FLOAT_FORMAT,
-        )  # fmt: skip
+        for start in range(0, max(1, len(table)), ROWS):
+            _as_text(table.iloc[start : start + ROWS]).to_csv(
+                part, sep="\t", na_rep="n/a", index=False, lineterminator="\n",
+                mode="a" if start else "w", header=not start,
+            )  # fmt: skip
+
+
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """The numbers that :func:`write_table` writes, as numbers."""
+    found = table.copy(deep=False)
+    for place, text in _texts(table):
+        found.isetitem(place, text.astype(np.float64))
+    return found
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers with a point as they are written; pandas takes a function call for each of them."""
+    found = table.copy(deep=False)
+    for place, text in _texts(table):
+        found.isetitem(place, text)
+    return found
+
+
+def _texts(table: pd.DataFrame) -> Iterator[tuple[int, NDArray[np.object_]]]:
+    """Each column of numbers with a point: its place, and its texts, None where missing."""
+    for place, kind in enumerate(table.dtypes):
+        if isinstance(kind, np.dtype) and kind.kind == "f":
+            values = table.iloc[:, place].to_numpy(dtype=np.float64)
+            known = ~np.isnan(values)
+            numbers = tuple(values[known].tolist())
+            text = np.full(len(values), None, dtype=object)
+            text[known] = (f"{FLOAT_FORMAT}\t" * len(numbers) % numbers).split("\t")[:-1]
+            yield place, text
 
 
 def read_table(path: Path) -> pd.DataFrame:

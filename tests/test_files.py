@@ -169,3 +169,20 @@ def test_a_source_that_cannot_be_read_is_no_fault_of_the_target(tmp_path):
 def test_a_very_long_name(tmp_path):
     write_text(tmp_path / ("x" * 250 + ".txt"), "text")
     assert [len(path.name) for path in tmp_path.iterdir()] == [254]
+
+
+def test_a_long_table_is_written_in_parts(tmp_path, monkeypatch):
+    """One header, every row; the same bytes as pandas writes of the whole."""
+    table = pd.DataFrame(
+        {"x": np.random.default_rng(1).normal(size=25) * 10.0 ** np.arange(-12, 13),
+         "word": pd.Categorical(["a\tb", "c", None, '"', ""] * 5), "n": range(25)}
+    )  # fmt: skip
+    table.loc[3, "x"], table.loc[4, "x"] = np.nan, -np.inf
+    monkeypatch.setattr("relad_bids.files.ROWS", 10)
+    write_table(tmp_path / "t.tsv", table)
+    expected = table.to_csv(
+        sep="\t", na_rep="n/a", index=False, lineterminator="\n", float_format="%.6g"
+    )
+    assert (tmp_path / "t.tsv").read_text() == expected
+    write_table(tmp_path / "none.tsv", table.iloc[:0])
+    assert (tmp_path / "none.tsv").read_text() == "x\tword\tn\n"

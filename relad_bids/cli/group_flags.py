@@ -15,7 +15,7 @@ def add_group_flags(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--sessions-tsv", type=Path, metavar="FILE",
         help="participant_id, session_id and years, acq_time or age; default: the "
-        "sub-*_sessions.tsv of both folders",
+        "sub-*_sessions.tsv, and acq_time in the *_scans.tsv, of both folders",
     )  # fmt: skip
     group.add_argument(
         "--scores", nargs="+", default=[], metavar="COLUMN",

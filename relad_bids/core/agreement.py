@@ -7,7 +7,7 @@ One VOI at a time: pooled over VOIs, any mean image correlates with the truth ab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student_t
 
+from relad_bids.core.ranks import rank_sums, rank_sums_without_each
 from relad_bids.errors import DataError
 
 Values = NDArray[np.float64]
@@ -109,18 +110,8 @@ class Agreement:
     @property
     def spearman(self) -> Values:
         """Pearson correlation of the midranks within each row of weights."""
-        draws = self.weight.shape[:-1]
-        flat = self.weight.reshape(int(np.prod(draws)), self.truth.size)
-        weight = np.ascontiguousarray(flat.T)
-        x, y = _midranks(self.estimate, weight), _midranks(self.truth, weight)
-        n = weight.sum(0)
-
-        def moment(a: Values, b: Values) -> Values:
-            found = _ratio(np.einsum("nd,nd,nd->d", weight, a, b), n)
-            return np.where(np.abs(found) <= (ROUNDING * n) ** 2, 0.0, found)
-
-        found = _ratio(moment(x, y), np.sqrt(moment(x, x) * moment(y, y)))
-        return found.reshape(draws)
+        xy, xx, yy = (self._rank_moment(sums) for sums in self._rank_sums())
+        return _ratio(xy, np.sqrt(xx * yy))
 
     @property
     def ccc(self) -> Values:
@@ -207,24 +198,32 @@ class Agreement:
 
     @cached_property
     def _var_estimate(self) -> Values:
-        return self._variance(self.estimate)
+        return self._variance(self._of_estimate)
 
     @cached_property
     def _var_truth(self) -> Values:
-        return self._variance(self.truth)
+        return self._variance(self._of_truth)
 
     @cached_property
     def _var_difference(self) -> Values:
-        return self._variance(self._difference)
+        return self._variance(self._moments(self._difference))
 
     @cached_property
     def _var_pair_mean(self) -> Values:
-        return self._variance((self.estimate + self.truth) / 2)
+        return self._variance(self._moments((self.estimate + self.truth) / 2))
 
     @cached_property
     def _covariance(self) -> Values:
         still = (self._var_estimate == 0) | (self._var_truth == 0)
-        return np.where(still, 0.0, self._covariance_of(self.estimate, self.truth))
+        return np.where(still, 0.0, self._covariance_of(self._of_estimate, self._of_truth))
+
+    @cached_property
+    def _of_estimate(self) -> _Moments:
+        return self._moments(self.estimate)
+
+    @cached_property
+    def _of_truth(self) -> _Moments:
+        return self._moments(self.truth)
 
     @property
     def _mean_squares(self) -> tuple[Values, Values, Values]:
@@ -242,32 +241,84 @@ class Agreement:
         # einsum: no array of all draws in between, and the same sum on any number of threads.
         return _ratio(np.einsum("...n,n->...", self.weight, values), self.n)
 
-    def _variance(self, values: Values) -> Values:
-        found = self._covariance_of(values, values)
-        rounding = (ROUNDING * np.abs(values).max(initial=0)) ** 2
+    def _rank_sums(self) -> Sequence[Values]:
+        """Weighted sums of the products of midranks: xy, xx, yy, each (...)."""
+        draws = self.weight.shape[:-1]
+        flat = self.weight.reshape(int(np.prod(draws)), self.truth.size)
+        sums = rank_sums(self.estimate, self.truth, np.ascontiguousarray(flat.T))
+        return [found.reshape(draws) for found in sums]
+
+    def _rank_moment(self, total: Values) -> Values:
+        found = _ratio(total, self.n)
+        return np.where(np.abs(found) <= (ROUNDING * self.n) ** 2, 0.0, found)
+
+    def _moments(self, values: Values) -> _Moments:
+        """Of (N,) values around the mean of all: one pass over the draws, no copy of them."""
+        centred = values - (values.mean() if values.size else 0.0)
+        return _Moments(values, centred, self._mean(centred), self._mean(centred**2))
+
+    def _variance(self, of: _Moments) -> Values:
+        found = self._covariance_of(of, of)
+        rounding = (ROUNDING * np.abs(of.values).max(initial=0)) ** 2
         return np.where(found <= rounding, 0.0, found)
 
-    def _covariance_of(self, a: Values, b: Values) -> Values:
-        """With 1/n, of (N,) values.
-
-        Moments around the mean of all pairs first: one pass over the draws and no copy of them.
-        Where a draw lies so far off that digits are lost, around its own mean.
-        """
+    def _covariance_of(self, a: _Moments, b: _Moments) -> Values:
+        """With 1/n; where a draw lies so far off that digits are lost, around its own mean."""
         if not self.truth.size:
             return np.full(self.n.shape, np.nan)
-        a, b = a - a.mean(), b - b.mean()
-        mean_a, mean_b = self._mean(a), self._mean(b)
-        found = np.asarray(self._mean(a * b) - mean_a * mean_b)
-        lost = self._lost(a, mean_a) | self._lost(b, mean_b)
+        second = a.second if a is b else self._mean(a.centred * b.centred)
+        found = np.asarray(second - a.mean * b.mean)
+        lost = a.lost | b.lost
         if lost.any():
-            rows = Agreement(self.estimate, self.truth, self.weight[lost])
-            away_a, away_b = (x - rows._mean(x)[..., None] for x in (a, b))
+            rows = Agreement(self.estimate, self.truth, self._weight_of(lost))
+            away_a, away_b = (x - rows._mean(x)[..., None] for x in (a.centred, b.centred))
             found[lost] = _ratio((rows.weight * away_a * away_b).sum(-1), rows.n)
         return found
 
-    def _lost(self, centred: Values, mean: Values) -> NDArray[np.bool_]:
-        second = self._mean(centred**2)
-        return np.asarray(second - mean**2 <= _LOST * second)
+    def _weight_of(self, rows: NDArray[np.bool_]) -> Values:
+        return self.weight[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class EachLeftOut(Agreement):
+    """Agreement of N - 1 pairs, (N,): without the first, without the second, ...
+
+    What ``weight`` of N rows with one 0 each would give, from sums over the pairs before and
+    after the one left out; ``weight`` is (N,), ones.
+    """
+
+    @cached_property
+    def n(self) -> Values:
+        return np.full(self.truth.size, self.truth.size - 1.0)
+
+    def _mean(self, values: Values) -> Values:
+        before, after = np.cumsum(values), np.cumsum(values[::-1])[::-1]
+        return _ratio(np.append(0, before[:-1]) + np.append(after[1:], 0), self.n)
+
+    def _rank_sums(self) -> Sequence[Values]:
+        return rank_sums_without_each(self.estimate, self.truth)
+
+    def _weight_of(self, rows: NDArray[np.bool_]) -> Values:
+        return 1 - np.eye(self.truth.size)[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """First and second moment of one set of values under each row of weights."""
+
+    values: Values
+    """(N,)."""
+    centred: Values
+    """(N,), around the mean of all."""
+    mean: Values
+    """(...) of the centred values."""
+    second: Values
+    """(...) mean of their squares."""
+
+    @cached_property
+    def lost(self) -> NDArray[np.bool_]:
+        """Where the variance as a difference of both has lost its digits."""
+        return np.asarray(self.second - self.mean**2 <= _LOST * self.second)
 
 
 @dataclass(frozen=True)
@@ -309,6 +360,11 @@ def agreement(estimate: ArrayLike, truth: ArrayLike, weight: ArrayLike | None = 
         )
     w = np.ones(x.size) if weight is None else np.asarray(weight, dtype=np.float64)
     return Agreement(x, y, w)
+
+
+def each_left_out(estimate: Values, truth: Values) -> EachLeftOut:
+    """The pairs (N,) and (N,) N times, each time without another one: the jackknife."""
+    return EachLeftOut(estimate, truth, np.ones(truth.size))
 
 
 def concordance(estimate: ArrayLike, truth: ArrayLike) -> float:
@@ -372,25 +428,3 @@ def _ratio(above: ArrayLike, below: ArrayLike) -> Values:
     a, b = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     undefined = np.full(np.broadcast_shapes(a.shape, b.shape), np.nan)
     return np.divide(a, b, out=undefined, where=b != 0)
-
-
-def _midranks(values: Values, weight: Values) -> Values:
-    """Midranks within each draw around their mean (N, D), of weights (N, D).
-
-    The weight below, and half of that at a value; their weighted mean is half of all weight.
-    Participants along the first axis: to put them in order moves whole rows of memory.
-    """
-    order = np.argsort(values, kind="stable")
-    ordered, upto = values[order], np.cumsum(weight[order], axis=0)
-    # Of a run of equal values: the weight before its first and up to its last.
-    first = np.searchsorted(ordered, ordered, side="left")
-    last = np.searchsorted(ordered, ordered, side="right") - 1
-    upto = np.concatenate([np.zeros_like(weight[:1]), upto])
-    place = np.empty_like(order)
-    place[order] = np.arange(order.size)
-    found = upto[first[place]]
-    found += upto[last[place] + 1]
-    found -= weight.sum(0)
-    found /= 2
-    found[~np.isfinite(values)] = np.nan
-    return found

@@ -28,10 +28,13 @@ CHANGE_COLUMNS: Mapping[str, dict[str, object]] = {
     "tracer": TABLE_COLUMNS["tracer"],
     "source": {"Description": "real or synthetic"},
     "voi": TABLE_COLUMNS["voi"],
-    "annual_change": {"Description": "Fixed effect of years since the first scan, SUVr per year"},
-    "se": {"Description": "Its standard error"},
-    "low": {"Description": "Lower bound of its Wald interval"},
-    "high": {"Description": "Upper bound of its Wald interval"},
+    "annual_change": {
+        "Description": "Fixed effect of years since the first scan, SUVr per year",
+        "Units": "1/year",
+    },
+    "se": {"Description": "Its standard error", "Units": "1/year"},
+    "low": {"Description": "Lower bound of its 95 % Wald interval", "Units": "1/year"},
+    "high": {"Description": "Upper bound of its 95 % Wald interval", "Units": "1/year"},
     "p": {"Description": "Two-sided, Wald"},
     "model": {
         "Description": "Random effects of the participants",
@@ -41,15 +44,23 @@ CHANGE_COLUMNS: Mapping[str, dict[str, object]] = {
         },
     },
     "covariates": {"Description": "Fixed effects beside the years"},
-    "sd_intercept": {"Description": "Standard deviation of the participants' levels"},
-    "sd_slope": {"Description": "Standard deviation of the participants' changes, per year"},
-    "sd_residual": {"Description": "Standard deviation of the residuals"},
-    "converged": {"Description": "Whether the fit converged"},
+    "sd_intercept": {
+        "Description": "Standard deviation of the participants' levels", "Units": "unitless",
+    },
+    "sd_slope": {
+        "Description": "Standard deviation of the participants' changes; n/a without random "
+        "slopes",
+        "Units": "1/year",
+    },
+    "sd_residual": {"Description": "Standard deviation of the residuals", "Units": "unitless"},
+    "converged": {
+        "Description": "Whether the fit converged", "Levels": {"True": "yes", "False": "no"},
+    },
     "n": {"Description": "Participants with two scans or more"},
     "n_scans": {"Description": "Their scans"},
     "years": {"Description": "Mean time from the first to the last scan", "Units": "year"},
     "note": {"Description": "`ok`, or what to know, or why there is no value"},
-}
+}  # fmt: skip
 
 
 def change_table(
@@ -107,6 +118,8 @@ def _change(
         note = "ok" if fit.slopes else "random slopes did not converge"
     else:
         note = f"fewer than {MIN_FOR_SLOPES} participants with three scans: no random slopes"
+    if not fit.result.converged:
+        note = "the fit did not converge: not to be relied on"
     return {**facts, **fit.columns(confidence), "note": note}
 
 
@@ -150,8 +163,8 @@ def _fit(rows: pd.DataFrame, covariates: Sequence[str], *, slopes: bool) -> _Fit
             result = model.fit(reml=True)
         except (np.linalg.LinAlgError, ValueError):
             return None
-    sound = np.isfinite(result.bse_fe).all() and (np.diag(np.asarray(result.cov_re)) > 0).all()
-    if not np.isfinite(result.bse_fe).all() or (slopes and not (result.converged and sound)):
+    varies = (np.diag(np.asarray(result.cov_re)) > 0).all()
+    if not np.isfinite(result.bse_fe).all() or (slopes and not (result.converged and varies)):
         return None
     return _Fit(result, slopes)
 

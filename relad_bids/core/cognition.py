@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from relad_bids.core.agreement import agreement
 from relad_bids.core.bootstrap import CONFIDENCE, N_DRAWS, bootstrap_interval
 from relad_bids.core.nested import Split, boosted_on_ridge, nested_ridge, split, training_mean
+from relad_bids.core.tobit import bound_of, nested_tobit
 
 Values = NDArray[np.float64]
 
@@ -26,6 +27,7 @@ than 0.4 below."""
 N_PERMUTATIONS = 1000
 
 M0, M1, M2, M3, RIVAL, STRANGER = "M0", "M1", "M2", "M3", "M1+nonlinear", "M1+permuted"
+M1_BOUND, M2_BOUND = "M1 (Tobit)", "M2 (Tobit)"
 MODELS: Mapping[str, str] = {
     M0: "age, sex, education and site, as far as known",
     M1: "M0 and regional MRI volumes",
@@ -35,6 +37,9 @@ MODELS: Mapping[str, str] = {
     "function of MRI, the fair rival of M2",
     STRANGER: "M1 and the synthetic PET of another participant: mean over the permutations, with "
     "the range of their middle 95 %",
+    M1_BOUND: "M1 that knows the end of the scale: censored (Tobit) ridge regression, where a "
+    "tenth of the scores or more lie at their largest or smallest value",
+    M2_BOUND: "M2 that knows the end of the scale",
 }
 COMPARISONS: Mapping[str, tuple[str, str]] = {
     "M1 - M0": (M1, M0),
@@ -42,6 +47,7 @@ COMPARISONS: Mapping[str, tuple[str, str]] = {
     "M2 - M1+nonlinear": (M2, RIVAL),
     "M3 - M1": (M3, M1),
     "M3 - M2": (M3, M2),
+    "M2 - M1 (Tobit)": (M2_BOUND, M1_BOUND),
 }
 METRICS: Mapping[str, str] = {
     "r2": "out-of-fold R2: 1 - SSE / SSE of the training folds' mean; 0 and less is no better",
@@ -127,8 +133,10 @@ def cognition_table(
     predicted = {name: nested_ridge(x, sample.score, folds) for name, x in designs.items()}
     seed = int(rng.integers(2**31))
     predicted[RIVAL] = boosted_on_ridge(designs[M1], sample.score, folds, seed=seed)
+    predicted |= _bounded(sample, designs, folds)
     base = training_mean(sample.score, folds)
-    widths = {**{name: x.shape[1] for name, x in designs.items()}, RIVAL: designs[M1].shape[1]}
+    widths = {name: x.shape[1] for name, x in designs.items()}
+    widths |= {RIVAL: widths[M1], M1_BOUND: widths[M1], M2_BOUND: widths[M2]}
     table = _bootstrapped(sample, predicted, base, widths, rng, n_draws, confidence)
     gained = _permuted_r2(sample, folds, base, n_permutations, rng)
     return _with_permutations(table, gained, widths[M2], n)
@@ -140,6 +148,17 @@ def _designs(sample: Sample) -> dict[str, Values]:
     if sample.measured is not None:
         found[M3] = np.concatenate([mri, sample.measured], axis=1)
     return found
+
+
+def _bounded(sample: Sample, designs: Mapping[str, Values], folds: Split) -> dict[str, Values]:
+    """The same score by models that know the end of its scale; none where few lie there."""
+    bound = bound_of(sample.score)
+    if bound is None:
+        return {}
+    return {
+        name: nested_tobit(designs[plain], sample.score, folds, bound)
+        for name, plain in ((M1_BOUND, M1), (M2_BOUND, M2))
+    }
 
 
 def _bootstrapped(

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from relad_bids.core.agreement import ASSOCIATIONS, METRICS, agreement
+from relad_bids.core.agreement import (
+    ASSOCIATIONS,
+    METRICS,
+    Agreement,
+    agreement,
+    each_left_out,
+)
 from relad_bids.core.bootstrap import (
     BATCH,
     CONFIDENCE,
     N_DRAWS,
     Interval,
+    LeftOut,
     Statistic,
     Values,
     bootstrap_interval,
@@ -208,26 +215,46 @@ def swapped_p(
     Returns
     -------
     float
+        As :func:`swapped_ps`.
+    """
+    pairs = agreement(ours, other)
+    difference = (pairs.estimate - pairs.truth)[:, None]
+    return float(swapped_ps(difference, rng=rng, n_draws=n_draws)[0])
+
+
+def swapped_ps(differences: Values, *, rng: np.random.Generator, n_draws: int = N_DRAWS) -> Values:
+    """Two-sided p of K mean differences; the same participants are swapped in all of them.
+
+    Parameters
+    ----------
+    differences : (N, K) float
+        One score less another of each of N participants.
+
+    Returns
+    -------
+    (K,) float
         Twice the smaller tail. Exact where there are no more than ``n_draws`` permutations; else
         of ``n_draws`` random ones and the observed (Phipson & Smyth 2010, Stat Appl Genet Mol
         Biol 9:39). NaN for one participant, and where a score is missing.
     """
-    pairs = agreement(ours, other)
-    difference, n = pairs.estimate - pairs.truth, pairs.truth.size
-    if n < 2 or not np.isfinite(difference).all():
-        return math.nan
+    n, k = differences.shape
+    found, known = np.full(k, np.nan), np.isfinite(differences).all(axis=0)
+    if n < 2 or not known.any():
+        return found
     exact = n < 63 and 2**n <= n_draws
     total = 2**n if exact else n_draws
-    observed, room = difference.mean(), 100 * np.finfo(np.float64).eps * abs(difference.mean())
-    below = above = 0
+    each = differences[:, known]
+    observed, room = each.mean(axis=0), 100 * np.finfo(np.float64).eps * np.abs(each).mean(axis=0)
+    below, above = np.zeros((2, known.sum()), dtype=int)
     for start in range(0, total, block := max(1, BATCH // n)):
         size = min(block, total - start)
         swap = _patterns(start, size, n) if exact else rng.integers(0, 2, (size, n), np.int8)
-        mean = np.einsum("dn,n->d", 1.0 - 2.0 * swap, difference) / n
-        below += int((mean <= observed + room).sum())
-        above += int((mean >= observed - room).sum())
+        mean = observed - swap.astype(np.float64) @ each * (2 / n)
+        below += (mean <= observed + room).sum(axis=0)
+        above += (mean >= observed - room).sum(axis=0)
     drawn = 0 if exact else 1  # what was observed is one of the draws; Phipson & Smyth 2010
-    return min(1.0, 2 * (min(below, above) + drawn) / (total + drawn))
+    found[known] = np.minimum(1.0, 2 * (np.minimum(below, above) + drawn) / (total + drawn))
+    return found
 
 
 def _patterns(start: int, size: int, n: int) -> NDArray[np.int8]:
@@ -248,6 +275,8 @@ class Item:
     statistic: Statistic
     floors: Mapping[str, Values]
     """(M,) each."""
+    left_out: LeftOut | None = None
+    """The statistic without each participant, where there is a short way to it."""
 
     def rows(self, found: Interval) -> Iterator[dict[str, object]]:
         n = len(self.participants)
@@ -282,6 +311,7 @@ def interval_table(
         found = bootstrap_interval(
             _joined([item.statistic for item in together]),
             len(together[0].participants), rng=rng, n_draws=n_draws, confidence=confidence,
+            left_out=_all_left_out([item.left_out for item in together]),
         )  # fmt: skip
         ends = np.cumsum([len(item.metrics) for item in together])
         for item, end in zip(together, ends, strict=True):
@@ -305,6 +335,13 @@ def _joined(statistics: Sequence[Statistic]) -> Statistic:
     return lambda weight: np.concatenate([statistic(weight) for statistic in statistics])
 
 
+def _all_left_out(parts: Sequence[LeftOut | None]) -> LeftOut | None:
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return lambda: np.concatenate([part() for part in known])
+
+
 def _sharing_participants(items: Iterable[Item]) -> list[list[Item]]:
     """Group what may share draws: same tracer, same participants."""
     groups: dict[tuple[str, tuple[str, ...]], list[Item]] = {}
@@ -319,7 +356,14 @@ def _agreement_item(tracer: str, voi: str, scans: pd.DataFrame, floors: Sequence
     columns = {
         name: scans[name].to_numpy(dtype=np.float64) for name in ("estimate", "truth", *floors)
     }
-    once, one_each = np.ones(len(scans)), len(names) == len(scans)
+    one_each = len(names) == len(scans)
+
+    def pairs(name: str, weight: Values | None = None) -> Agreement:
+        return agreement(columns[name], columns["truth"], weight)
+
+    def left_out() -> Values:
+        return _scores(each_left_out(columns["estimate"], columns["truth"]), columns, floors)
+
     return Item(
         tracer,
         voi,
@@ -327,19 +371,16 @@ def _agreement_item(tracer: str, voi: str, scans: pd.DataFrame, floors: Sequence
         tuple(names),
         len(scans),
         lambda weight: _scores(
-            columns, "estimate", floors, weight if one_each else weight[..., person]
+            pairs("estimate", weight if one_each else weight[..., person]), columns, floors
         ),
-        {name: _scores(columns, name, floors, once) for name in floors},
+        {name: _scores(pairs(name), columns, floors) for name in floors},
+        left_out if one_each else None,
     )
 
 
-def _scores(
-    columns: Mapping[str, Values], predicted: str, floors: Sequence[str], weight: Values
-) -> Values:
+def _scores(pairs: Agreement, columns: Mapping[str, Values], floors: Sequence[str]) -> Values:
     """All metrics of one prediction (M, ...)."""
-    truth = columns["truth"]
-    pairs = agreement(columns[predicted], truth, weight)
-    skills = [pairs.skill(agreement(columns[name], truth, weight)) for name in floors]
+    skills = [pairs.skill(replace(pairs, estimate=columns[name])) for name in floors]
     return np.stack([*pairs.scores().values(), *skills])
 
 

@@ -10,12 +10,18 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from scipy.stats import binomtest, norm, rankdata
 
 from relad_bids.core.bootstrap import CONFIDENCE
 from relad_bids.core.evaluation import TABLE_COLUMNS, require_columns
 from relad_bids.core.mixture import mixture_cutoff
-from relad_bids.core.positivity import MIN_PER_CLASS, youden_cutoff
+from relad_bids.core.positivity import (
+    MIN_PER_CLASS,
+    logistic_map,
+    logistic_slope,
+    youden_cutoff,
+)
 
 N_FOLDS = 5
 
@@ -25,6 +31,10 @@ FOLD_METRICS: Mapping[str, str] = {
     "sensitivity": "share of the positive that the estimate's cut-off of the other folds calls "
     "positive; exact binomial interval",
     "specificity": "share of the negative that it calls negative; exact binomial interval",
+    "brier": "mean squared difference of positivity (0 or 1) and its probability by a logistic "
+    "map fitted in the other folds; Wald interval",
+    "logistic_slope": "slope of positivity on the log odds of that map; ideal 1; below 1: too "
+    "sure; Wald interval",
     "truth_cutoff": "cut-off of the measured SUVr, mean over the folds; in the bounds its range",
     "estimate_cutoff": "cut-off of the synthetic SUVr, mean over the folds; in the bounds its "
     "range",
@@ -76,6 +86,7 @@ def _judged(
     fold = rng.permutation(len(scans)) % N_FOLDS
     seed = int(rng.integers(2**31))
     positive, called = np.zeros((2, len(scans)), dtype=bool)
+    log_odds = np.zeros(len(scans))
     cutoffs = []
     for one in range(N_FOLDS):
         out = fold == one
@@ -86,6 +97,7 @@ def _judged(
             return _none(scans, f"no cut-off in a training fold: {note}")
         chosen = youden_cutoff(score[~out], known)
         positive[out], called[out] = truth[out] >= by_mixture.value, score[out] >= chosen
+        log_odds[out] = logistic_map(score[~out], known, score[out])
         cutoffs.append((by_mixture.value, chosen))
     if min(positive.sum(), (~positive).sum()) < MIN_PER_CLASS:
         few = f"fewer than {MIN_PER_CLASS} positive or negative participants"
@@ -95,13 +107,16 @@ def _judged(
         "roc_auc": delong(score, positive, confidence=confidence),
         "sensitivity": _share(called[positive], confidence),
         "specificity": _share(~called[~positive], confidence),
+        "brier": _mean((expit(log_odds) - positive) ** 2, confidence),
+        "logistic_slope": tuple(logistic_slope(log_odds, positive, confidence).tolist()),
         "truth_cutoff": (at[0].mean(), at[0].min(), at[0].max()),
         "estimate_cutoff": (at[1].mean(), at[1].min(), at[1].max()),
     }
     counts = _counts(scans, positive)
     return [
         {"metric": name, **dict(zip(("value", "low", "high"), one, strict=True)), **counts,
-         "note": "ok"}
+         "note": "ok" if np.isfinite(one[0]) else
+         "no finite slope: the log odds of positives and negatives do not overlap"}
         for name, one in values.items()
     ]  # fmt: skip
 
@@ -131,6 +146,12 @@ def delong(
     variance = wins.var(ddof=1) / ours.size + losses.var(ddof=1) / others.size
     reach = float(norm.ppf((1 + confidence) / 2) * np.sqrt(variance))
     return area, max(area - reach, 0.0), min(area + reach, 1.0)
+
+
+def _mean(values: np.ndarray, confidence: float) -> tuple[float, float, float]:
+    mean = float(values.mean())
+    reach = float(norm.ppf((1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(values.size))
+    return mean, max(mean - reach, 0.0), mean + reach
 
 
 def _share(right: np.ndarray, confidence: float) -> tuple[float, float, float]:

@@ -66,9 +66,14 @@ def nested_ridge(x: Values, y: Values, folds: Split) -> Values:
     predicted = np.empty(len(y))
     for fold in np.unique(folds.outer):
         out = folds.outer == fold
-        alpha = ALPHAS[int(np.argmin(_inner_errors(x, y, folds.inner[fold])))]
+        alpha = chosen_penalty(x, y, folds.inner[fold])
         predicted[out] = _path(x[~out], y[~out], x[out], np.array([alpha]))[0]
     return predicted
+
+
+def chosen_penalty(x: Values, y: Values, inner: Folds) -> float:
+    """The one of :data:`ALPHAS` with the smallest error in the inner folds (N,)."""
+    return float(ALPHAS[int(np.argmin(_inner_errors(x, y, inner)))])
 
 
 def boosted_on_ridge(x: Values, y: Values, folds: Split, *, seed: int) -> Values:

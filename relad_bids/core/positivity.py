@@ -203,14 +203,7 @@ class _Judge:
         return found
 
     def slope(self, confidence: float) -> Values:
-        """Of positivity on the log odds, with its Wald bounds (3,); NaN where it has none."""
-        ours, others = self.log_odds[self.positive], self.log_odds[~self.positive]
-        # Albert & Anderson 1984, Biometrika 71:1: only then has the likelihood a maximum.
-        if not (ours.min() < others.max() and others.min() < ours.max()):
-            return np.full(3, np.nan)
-        design = np.stack([np.ones(self.log_odds.size), self.log_odds], axis=1)
-        fit = Logit(self.positive.astype(np.float64), design).fit(disp=0)
-        return np.array([fit.params[1], *fit.conf_int(1 - confidence)[1]])
+        return logistic_slope(self.log_odds, self.positive, confidence)
 
     def values(self) -> dict[str, float]:
         """All of :data:`POSITIVITY_METRICS`; NaN where a score is missing."""
@@ -239,7 +232,7 @@ def _judge(scans: pd.DataFrame, training: pd.DataFrame, name: str, cutoff: float
     if _enough(known_positive):
         known_score = known[name].to_numpy(dtype=np.float64)
         trained_cutoff = youden_cutoff(known_score, known_positive)
-        log_odds = _log_odds(known_score, known_positive, score)
+        log_odds = logistic_map(known_score, known_positive, score)
     return _Judge(score, positive, cutoff, trained_cutoff, log_odds)
 
 
@@ -338,7 +331,25 @@ def _areas(score: Values, positive: Flags, weight: Values) -> Values:
     return found.reshape(2, *weight.shape[:-1])
 
 
-def _log_odds(training_score: Values, training_positive: Flags, score: Values) -> Values:
+def logistic_slope(log_odds: Values, positive: Flags, confidence: float) -> Values:
+    """Of positivity on the log odds, with its Wald bounds (3,); NaN where it has none.
+
+    Parameters
+    ----------
+    log_odds : (N,) float
+    positive : (N,) bool
+        Of both kinds.
+    """
+    ours, others = log_odds[positive], log_odds[~positive]
+    # Albert & Anderson 1984, Biometrika 71:1: only then has the likelihood a maximum.
+    if not (ours.min() < others.max() and others.min() < ours.max()):
+        return np.full(3, np.nan)
+    design = np.stack([np.ones(log_odds.size), log_odds], axis=1)
+    fit = Logit(positive.astype(np.float64), design).fit(disp=0)
+    return np.array([fit.params[1], *fit.conf_int(1 - confidence)[1]])
+
+
+def logistic_map(training_score: Values, training_positive: Flags, score: Values) -> Values:
     """Log odds of being positive, by a logistic map; Platt 1999, Adv Large Margin Classif 61.
 
     His targets, drawn in by one prior case of each kind, keep the map finite where the training

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from relad_bids.core.bootstrap import CONFIDENCE, N_DRAWS, fewest_participants
-from relad_bids.core.evaluation import TABLE_COLUMNS, swapped_p
+from relad_bids.core.evaluation import TABLE_COLUMNS, swapped_ps
 
 SKILL_COLUMNS: Mapping[str, dict[str, object]] = {
     "tracer": TABLE_COLUMNS["tracer"],
@@ -65,6 +66,9 @@ def skill_table(
         The columns of :data:`SKILL_COLUMNS`; a row for each floor of each tracer and VOI.
     """
     scans = dict(list(pairs.groupby(["tracer", "voi"], sort=False)))
+    told = list(_skills(agreement, floors))
+    differences = [_differences(scans[row.tracer, row.voi], floor) for row, floor in told]
+    p = _together([row.tracer for row, _ in told], differences, rng, n_draws)
     rows = [
         {
             "tracer": row.tracer,
@@ -75,11 +79,12 @@ def skill_table(
             "low": row.low,
             "high": row.high,
             "n": row.n,
-            **_difference(scans[row.tracer, row.voi], floor, rng, n_draws),
+            **_summed_up(each.to_numpy(dtype=np.float64)),
         }
-        for row, floor in _skills(agreement, floors)
+        for (row, floor), each in zip(told, differences, strict=True)
     ]
     table = pd.DataFrame(rows, columns=[name for name in SKILL_COLUMNS if name != "verdict"])
+    table["p"] = p
     table["p_fdr"] = _adjusted(table)
     names = WORDS if words is None else words
     found = [
@@ -120,23 +125,37 @@ def _skills(agreement: pd.DataFrame, floors: Sequence[str]) -> Iterator[tuple]:
             yield row, by_metric[row.metric]
 
 
-def _difference(
-    scans: pd.DataFrame, floor: str, rng: np.random.Generator, n_draws: int
-) -> dict[str, float]:
-    """Compare the absolute errors; the scans of a participant are averaged first."""
+def _differences(scans: pd.DataFrame, floor: str) -> pd.Series:
+    """|error| - |error of the floor| of each participant, whose scans are averaged first."""
     known = scans.dropna(subset=["estimate", "truth"])
     errors = pd.DataFrame(
         {name: (known[name] - known["truth"]).abs() for name in ("estimate", floor)}
     )
     each = errors.groupby(known["participant_id"]).mean()
-    between = (each["estimate"] - each[floor]).to_numpy(dtype=np.float64)
+    return each["estimate"] - each[floor]
+
+
+def _summed_up(between: NDArray[np.float64]) -> dict[str, float]:
     mean = float(between.mean()) if between.size else np.nan
     sd = float(between.std(ddof=1)) if between.size > 1 else np.nan
-    return {
-        "difference": mean,
-        "effect": mean / sd if sd else np.nan,
-        "p": swapped_p(each["estimate"], each[floor], rng=rng, n_draws=n_draws),
-    }
+    return {"difference": mean, "effect": mean / sd if sd else np.nan}
+
+
+def _together(
+    tracers: Sequence[str],
+    differences: Sequence[pd.Series],
+    rng: np.random.Generator,
+    n_draws: int,
+) -> NDArray[np.float64]:
+    """The p of each; the regions and floors of a tracer in the same people are swapped at once."""
+    groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for index, (tracer, each) in enumerate(zip(tracers, differences, strict=True)):
+        groups.setdefault((tracer, tuple(each.index)), []).append(index)
+    found = np.full(len(differences), np.nan)
+    for places in groups.values():
+        each = np.stack([differences[at].to_numpy(dtype=np.float64) for at in places], axis=1)
+        found[places] = swapped_ps(each, rng=rng, n_draws=n_draws)
+    return found
 
 
 def _adjusted(table: pd.DataFrame) -> pd.Series:

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import alexandergovern
 from statsmodels.stats.multitest import multipletests
 
-from relad_bids.core.agreement import METRICS, agreement
+from relad_bids.core.agreement import METRICS, Agreement, agreement, each_left_out
 from relad_bids.core.bootstrap import CONFIDENCE, N_DRAWS, Values, bootstrap_interval
 from relad_bids.core.evaluation import TABLE_COLUMNS, require_columns
 
@@ -107,11 +107,14 @@ def _measures(
         return [{"metric": name, "n": n} for name in SHOWN]
     x, y = (group[name].to_numpy(dtype=np.float64) for name in ("estimate", "truth"))
 
-    def statistic(weight: Values) -> Values:
-        found = agreement(x, y, weight)
+    def shown(found: Agreement) -> Values:
         return np.stack([getattr(found, name) for name in SHOWN])
 
-    found = bootstrap_interval(statistic, n, rng=rng, n_draws=n_draws, confidence=confidence)
+    found = bootstrap_interval(
+        lambda weight: shown(agreement(x, y, weight)),
+        n, rng=rng, n_draws=n_draws, confidence=confidence,
+        left_out=lambda: shown(each_left_out(x, y)),
+    )  # fmt: skip
     columns = zip(SHOWN, found.value, found.low, found.high, strict=True)
     return [
         {"metric": name, "value": value, "low": low, "high": high, "n": n}

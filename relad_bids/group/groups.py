@@ -1,4 +1,4 @@
-"""The table of subgroups: sex, age, diagnosis and site, as far as participants.tsv has them."""
+"""The table of subgroups: sex, age, diagnosis, site, APOE and race, where they are known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relad_bids.group.agreement import primaries
 from relad_bids.group.people import People
 from relad_bids.group.written import Table
 
-WORDS = ("sex", "diagnosis", "site")
+WORDS = ("sex", "diagnosis", "site", "apoe", "race")
 
 
 def subgroups(

@@ -20,10 +20,13 @@ MIXED_COLUMNS: Mapping[str, dict[str, object]] = {
         "Description": "Fixed effect: source[T.synthetic] is synthetic - real in the first "
         "tracer, source[T.synthetic]:tracer[T.x] by how much that differs in tracer x"
     },
-    "estimate": {"Description": "SUVr, or SUVr per unit of a covariate"},
-    "se": {"Description": "Its standard error"},
-    "low": {"Description": "Lower bound of its Wald interval"},
-    "high": {"Description": "Upper bound of its Wald interval"},
+    "estimate": {
+        "Description": "SUVr, or SUVr per unit of a covariate (age: year; female: 1, male: 0)",
+        "Units": "unitless, or 1/year of age",
+    },
+    "se": {"Description": "Its standard error; unit of the estimate"},
+    "low": {"Description": "Lower bound of its 95 % Wald interval; unit of the estimate"},
+    "high": {"Description": "Upper bound of its 95 % Wald interval; unit of the estimate"},
     "p": {"Description": "Two-sided, Wald"},
     "formula": {"Description": "Fixed effects; participants have intercepts of their own"},
     "method": {
@@ -33,8 +36,14 @@ MIXED_COLUMNS: Mapping[str, dict[str, object]] = {
             "GEE": "generalised estimating equations, exchangeable, Mancl & DeRouen errors",
         },
     },
-    "sd_between": {"Description": "Standard deviation of the participants' intercepts"},
-    "sd_within": {"Description": "Standard deviation of the residuals"},
+    "sd_between": {
+        "Description": "Standard deviation of the participants' intercepts; n/a of a GEE",
+        "Units": "unitless",
+    },
+    "sd_within": {
+        "Description": "Standard deviation of the residuals; of a GEE, of both together",
+        "Units": "unitless",
+    },
     "n": TABLE_COLUMNS["n"],
     "n_rows": {"Description": "Images: one measured and one synthetic of each scan"},
     "note": {"Description": "`ok`, or what to know, or why there is no value"},

@@ -1,4 +1,4 @@
-"""What is known of the participants beside images: demographics, scores, times of sessions."""
+"""What is known of the participants beside images: demographics and scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from relad_bids.errors import DataError, InputError, UsageError
@@ -18,12 +17,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "education": ("education", "education_years", "years_of_education", "educ", "edu", "pteducat"),
     "diagnosis": ("diagnosis", "dx", "dx_group", "diagnosis_group", "group"),
     "site": ("site", "site_id", "scanner", "scanner_id", "center", "centre"),
+    "apoe": ("apoe", "apoe4", "apoe_e4", "apoe_genotype", "apoe_status"),
+    "race": ("race", "race_ethnicity", "ethnicity", "ptraccat"),
 }
 """What it is -> column names it goes by, in any case; the first that is there counts."""
 
 SEXES = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
-DAYS_PER_YEAR = 365.25
-TIME_COLUMNS = ("years", "acq_time", "age")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +31,7 @@ class People:
 
     table: pd.DataFrame
     """Index ``participant_id``: all columns of the file, and ``age education`` as numbers, ``sex``
-    (F, M) ``diagnosis site`` as words, ``female`` (1, 0), as far as known."""
+    (F, M) ``diagnosis site apoe race`` as words, ``female`` (1, 0), as far as known."""
     path: Path | None
     """Where it was read; None if there is none."""
 
@@ -84,14 +83,14 @@ def read_people(given: Path | None, places: Iterable[Path]) -> People:
 
 
 def _by_participant(path: Path) -> pd.DataFrame:
-    table = _labelled(path)
+    table = labelled(path)
     if table["participant_id"].duplicated().any():
         who = table.loc[table["participant_id"].duplicated(), "participant_id"].iloc[0]
         raise DataError(f"{path} has two rows of {who}; it needs one row per participant.")
     return table.set_index("participant_id")
 
 
-def _labelled(path: Path) -> pd.DataFrame:
+def labelled(path: Path) -> pd.DataFrame:
     """A table with ``participant_id``, and ``session_id``, with their prefixes."""
     table = read_users_table(path)
     if "participant_id" not in table:
@@ -149,7 +148,7 @@ def read_scores(
     for path in files:
         if not path.is_file():
             raise InputError(f"--phenotype names {path}, which is no file.")
-        tables[str(path)] = _labelled(path)
+        tables[str(path)] = labelled(path)
     if people.path is not None:
         tables.setdefault(str(people.path), people.table.reset_index())
     return {name: _score(name, tables) for name in names}
@@ -182,58 +181,3 @@ def _score(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 _KEYS = ("participant_id", "session_id")
-
-
-def read_session_times(given: Path | None, folders: Iterable[Path]) -> pd.DataFrame:
-    """When sessions were: the given file, else every ``sub-*_sessions.tsv`` of the folders.
-
-    Of ``years``, ``acq_time`` (a date) and ``age`` the first that is there counts.
-
-    Returns
-    -------
-    DataFrame
-        ``participant_id session_id years``, years since the participant's first session known;
-        empty where nothing is known.
-    """
-    if given is not None:
-        if not given.is_file():
-            raise InputError(f"--sessions-tsv names {given}, which is no file.")
-        tables = [(given, _labelled(given))]
-    else:
-        paths = sorted({path.resolve() for folder in folders
-                        for path in folder.glob("sub-*/sub-*_sessions.tsv")})  # fmt: skip
-        tables = [(path, _of_participant(path)) for path in paths]
-    found = [times for path, table in tables if (times := _times(path, table, bool(given))) is not
-             None]  # fmt: skip
-    if not found:
-        return pd.DataFrame(columns=[*_KEYS, "years"])
-    every = pd.concat(found, ignore_index=True).dropna().drop_duplicates(list(_KEYS))
-    first = every.groupby("participant_id")["years"].transform("min")
-    return every.assign(years=every["years"] - first)
-
-
-def _of_participant(path: Path) -> pd.DataFrame:
-    table = read_users_table(path)
-    return table.assign(participant_id=path.parent.name)
-
-
-def _times(path: Path, table: pd.DataFrame, asked: bool) -> pd.DataFrame | None:
-    column = next((name for name in TIME_COLUMNS if name in table), None)
-    if column is None or "session_id" not in table:
-        if asked:
-            raise DataError(
-                f"{path} has the columns {', '.join(map(str, table))}; it needs participant_id, "
-                f"session_id and one of {', '.join(TIME_COLUMNS)}."
-            )
-        return None
-    if column == "acq_time":
-        moments = pd.to_datetime(table[column], errors="coerce", format="ISO8601")
-        days = (moments - pd.Timestamp("1900-01-01")) / pd.Timedelta(days=1)
-        years = days / DAYS_PER_YEAR
-    else:
-        years = pd.to_numeric(table[column], errors="coerce")
-    session = "ses-" + table["session_id"].astype(str).str.removeprefix("ses-")
-    return pd.DataFrame(
-        {"participant_id": table["participant_id"], "session_id": session,
-         "years": years.astype(np.float64)}
-    )  # fmt: skip

@@ -7,10 +7,11 @@ import pandas as pd
 
 from relad_bids.core.change import CHANGE_COLUMNS, change_table
 from relad_bids.core.repeats import RETEST_COLUMNS, retest_table
-from relad_bids.group.people import DAYS_PER_YEAR, People
+from relad_bids.group.people import People
 from relad_bids.group.predictors import DEMOGRAPHICS
 from relad_bids.group.scans import compared
 from relad_bids.group.settings import GroupSettings
+from relad_bids.group.times import DAYS_PER_YEAR
 from relad_bids.group.written import Table
 
 KEYS = ["participant_id", "tracer", "source", "voi"]

@@ -30,7 +30,8 @@ from relad_bids.group.groups import subgroups
 from relad_bids.group.harmonised import combat_tables
 from relad_bids.group.mixed import mixed
 from relad_bids.group.paired import paired_table
-from relad_bids.group.people import People, read_people, read_scores, read_session_times
+from relad_bids.group.parquet import read_long, require_parquet, write_parquet
+from relad_bids.group.people import People, read_people, read_scores
 from relad_bids.group.positivity import positivity_tables
 from relad_bids.group.predictors import regional_volumes
 from relad_bids.group.reading import (
@@ -41,15 +42,14 @@ from relad_bids.group.reading import (
     read_rows,
 )
 from relad_bids.group.repeated import change, repeated_rows, retest
-from relad_bids.group.scans import Scans, sort_scans
+from relad_bids.group.scans import Scans, reference_regions, sort_scans
 from relad_bids.group.seen import Checkpoints, read_checkpoints
 from relad_bids.group.settings import GroupSettings
+from relad_bids.group.times import read_session_times
 from relad_bids.group.wide import wide_table
 from relad_bids.group.written import (
     Table,
     as_json,
-    require_parquet,
-    write_parquet,
     write_statistic,
 )
 from relad_bids.reports.group_page import GroupPage, write_group_page
@@ -94,7 +94,8 @@ def run(settings: GroupSettings) -> Iterator[Path]:
     places = [place for place in (root, settings.bids_dir) if place is not None]
     people = read_people(settings.participants_tsv, places)
     scores = read_scores(settings.phenotype, settings.scores, people)
-    times = read_session_times(settings.sessions_tsv, places)
+    notes: list[str] = []
+    times = read_session_times(settings.sessions_tsv, places, notes)
     checkpoints = read_checkpoints(settings.checkpoints, vouched=settings.unseen)
     require_writable(root)
     joined = [join_tables(paths, root / name) for name, paths in found.items()]
@@ -103,14 +104,14 @@ def run(settings: GroupSettings) -> Iterator[Path]:
         _describe(root, one, settings)
         yield one.path
     scans = sort_scans(read_rows(joined))
-    results = Results(notes=list(scans.notes), qc=pd.DataFrame() if qc is None else qc)
+    results = Results(notes=[*scans.notes, *notes], qc=pd.DataFrame() if qc is None else qc)
     if people.path is None:
         results.notes.append(
             "No participants.tsv was found beside the derivatives or the dataset: age, sex, "
             "diagnosis and site are in no model."
         )
     _statistics(results, scans, people, scores, times, qc, checkpoints, settings)
-    _write(root, results, joined, settings)
+    _write(root, results, joined, _facts(scans, settings), settings)
     yield _page(root, results, scans, joined, people, settings)
 
 
@@ -150,7 +151,7 @@ def _statistics(
     if len(again) and "change" not in results.tables:
         results.notes.append(
             "Participants have several sessions, and when these were is not known (sessions.tsv, "
-            "--sessions-tsv): no change over the years is told."
+            "scans.tsv, --sessions-tsv): no change over the years is told."
         )
     pairs = comparable(paired.frame, results.notes)
     if pairs.empty:
@@ -177,7 +178,7 @@ def _describe(root: Path, one: Joined, settings: GroupSettings) -> None:
     }
     write_text(sidecar_path(one.path), as_json(dictionary(statement=statement, **facts)))
     if settings.parquet:
-        write_parquet(one.path, read_table(one.path))
+        write_parquet(one.path, read_long(one.path))
     LOGGER.info("%d tables joined in %s", len(one.sources), one.path.name)
 
 
@@ -190,7 +191,22 @@ def _join_qc(root: Path, folders: list[Path]) -> pd.DataFrame | None:
     return read_table(root / GROUP_QC)
 
 
-def _write(root: Path, results: Results, joined: list[Joined], settings: GroupSettings) -> None:
+def _facts(scans: Scans, settings: GroupSettings) -> dict[str, object]:
+    """What the dictionary of each statistic says of all of them."""
+    return {
+        "ReferenceRegion": reference_regions(scans.primary),
+        "BootstrapDraws": settings.n_draws,
+        "Seed": settings.seed,
+    }
+
+
+def _write(
+    root: Path,
+    results: Results,
+    joined: list[Joined],
+    facts: Mapping[str, object],
+    settings: GroupSettings,
+) -> None:
     """Every statistic as TSV and JSON; those of an earlier run that are not made now go."""
     statement = " ".join(dict.fromkeys(text for one in joined for text in one.statements))
     sources = [f"bids::{one.path.name}" for one in joined]
@@ -200,8 +216,8 @@ def _write(root: Path, results: Results, joined: list[Joined], settings: GroupSe
                 (root / name).with_suffix(ending).unlink(missing_ok=True)
     for table in results.tables.values():
         write_statistic(
-            root, table, statement=statement or SYNTHETIC_STATEMENT, sources=sources,
-            parquet=settings.parquet,
+            root, table, facts=facts, statement=statement or SYNTHETIC_STATEMENT,
+            sources=sources, parquet=settings.parquet,
         )  # fmt: skip
     write_text(root / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
 

@@ -143,6 +143,18 @@ def _note_sources(primary: pd.DataFrame, notes: list[str]) -> None:
         )
 
 
+def reference_regions(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Tracer -> the regions that its values were divided by; that of most rows first."""
+    found = {
+        str(tracer): regions.value_counts()
+        for tracer, regions in rows.groupby("tracer", observed=True)["ref_region"]
+    }
+    return {
+        tracer: [str(region) for region, n in counts.items() if n] for tracer, counts in
+        found.items()
+    }  # fmt: skip
+
+
 def default_reference(rows: pd.DataFrame) -> pd.Series:
     """Whether each row was divided by its tracer's default reference region."""
     default = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import pandas as pd
 
 from relad_bids import __version__
 from relad_bids.bids.outputs import GROUP_STATISTICS, sidecar_path
-from relad_bids.errors import UsageError
-from relad_bids.files import whole, write_table, write_text
+from relad_bids.files import write_table, write_text
+from relad_bids.group.parquet import write_parquet
 
 Columns = Mapping[str, Any]
 
@@ -37,32 +36,17 @@ class Table:
         return GROUP_STATISTICS[self.key]
 
 
-def require_parquet() -> None:
-    """Refuse ``--parquet`` before anything is computed where it cannot be written.
-
-    Raises
-    ------
-    UsageError
-        pyarrow is not installed.
-    """
-    if find_spec("pyarrow") is None:
-        raise UsageError(
-            "--parquet needs the package pyarrow, which is not installed here. Install it "
-            "(pip install 'relad-bids[parquet]'), or leave --parquet out; the same tables are "
-            "written as TSV."
-        )
-
-
 def write_statistic(
-    root: Path, table: Table, *, statement: str, sources: list[str], parquet: bool
+    root: Path, table: Table, *, facts: Columns, statement: str, sources: list[str], parquet: bool
 ) -> Path:
-    """Write one table and its dictionary; return the path of the TSV."""
+    """Write one table and its dictionary, with ``facts`` of all tables; return its path."""
     path = root / table.file
     write_table(path, table.frame)
     dictionary = {
         **{str(name): {"LongName": str(name), **entry, "Derivative": True}
            for name, entry in table.columns.items()},
         **table.facts,
+        **facts,
         "SyntheticDataStatement": statement,
         "GeneratedBy": {"Name": "relad-bids", "Version": __version__},
         "Sources": sources,
@@ -71,12 +55,6 @@ def write_statistic(
     if parquet:
         write_parquet(path, table.frame)
     return path
-
-
-def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write the same rows beside a TSV, with types."""
-    with whole(path.with_suffix(".parquet")) as part:
-        frame.to_parquet(part, index=False)
 
 
 def as_json(content: object) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
@@ -112,5 +114,69 @@ def roc_figure(pairs: pd.DataFrame, *, tracer: str, voi: str, cutoff: float) -> 
     counts = f"n = {positive.sum()} positive, {(~positive).sum()} negative"
     axes.set_title(f"{tracer}, {voi} at {cutoff:g}\n{counts}", **TITLE_STYLE)
     axes.legend(fontsize=7.5, frameon=False, loc="lower right")
+    plain(axes)
+    return encoded(figure)
+
+
+SOURCE_COLOURS = {"real": MODEL_COLOURS[2], "synthetic": DOT}
+
+
+def change_figure(rows: pd.DataFrame, *, tracer: str) -> bytes:
+    """Annual change of each region with its interval, measured and synthetic PET apart.
+
+    Parameters
+    ----------
+    rows
+        ``source voi annual_change low high n`` of one tracer
+        (:data:`relad_bids.core.change.CHANGE_COLUMNS`), with values.
+    """
+    labels = [f"{row.voi}, {row.source} (n = {row.n:.0f})" for row in rows.itertuples()]
+    colours = [SOURCE_COLOURS.get(str(source), INK) for source in rows["source"]]
+    return _forest(
+        rows["annual_change"], rows["low"], rows["high"], labels, colours,
+        title=f"{tracer}, change over the years; synthetic PET is estimated from MRI",
+        axis="SUVr per year, 95 %",
+    )  # fmt: skip
+
+
+def effects_figure(rows: pd.DataFrame) -> bytes:
+    """Effects of the source, and of its tracer, with their intervals.
+
+    Parameters
+    ----------
+    rows
+        ``voi term estimate low high n`` (:data:`relad_bids.group.mixed.MIXED_COLUMNS`).
+    """
+    labels = [f"{row.voi}: {row.term} (n = {row.n:.0f})" for row in rows.itertuples()]
+    return _forest(
+        rows["estimate"], rows["low"], rows["high"], labels, [DOT] * len(rows),
+        title="synthetic - measured SUVr, mixed model",
+        axis="SUVr, 95 %; 0: the source makes no difference",
+    )  # fmt: skip
+
+
+def _forest(
+    value: pd.Series,
+    low: pd.Series,
+    high: pd.Series,
+    labels: Sequence[str],
+    colours: Sequence[str],
+    *,
+    title: str,
+    axis: str,
+) -> bytes:
+    """A dot and its interval in each line, the first on top."""
+    figure = Figure(
+        figsize=(WIDTH_IN, max(1.6, 0.26 * len(labels) + 1.1)), dpi=DPI, layout="constrained"
+    )
+    axes = figure.subplots()
+    axes.axvline(0, color=LINE, linewidth=1.2, zorder=0)
+    for place, (middle, *ends, colour) in enumerate(zip(value, low, high, colours, strict=True)):
+        axes.plot(ends, [-place, -place], color=colour, linewidth=1.4)
+        axes.plot(middle, -place, "o", color=colour, markersize=4.5)
+    axes.set_yticks([-place for place in range(len(labels))], labels, fontsize=7.5)
+    axes.set_ylim(0.6 - len(labels), 0.6)
+    axes.set_xlabel(axis, **LABEL_STYLE)
+    axes.set_title(title, **TITLE_STYLE)
     plain(axes)
     return encoded(figure)

@@ -15,12 +15,18 @@ from relad_bids.core.skill import SKILL_COLUMNS
 from relad_bids.files import write_text
 from relad_bids.reports.charts import agreement_figure
 from relad_bids.reports.evaluation_rows import Short, Verdict, in_short, n_of, verdicts
-from relad_bids.reports.group_charts import heat_map, roc_figure
+from relad_bids.reports.group_charts import (
+    change_figure,
+    effects_figure,
+    heat_map,
+    roc_figure,
+)
 from relad_bids.reports.group_rows import (
     FLOOR_WORDS,
     Printed,
     agreement_lines,
     change_lines,
+    effect_lines,
     images_found,
     long_lines,
     pivoted,
@@ -35,7 +41,8 @@ _NONE = pd.DataFrame()
 AT_CUTOFF = {
     "roc_auc": ("AUC", 2), "sensitivity": ("sensitivity", 2), "specificity": ("specificity", 2),
     "delta_auc_age_sex": ("- AUC of age, sex", 2),
-    "delta_auc_ridge": ("- AUC of volumes", 2), "truth_cutoff": ("cut-off, measured", 2),
+    "delta_auc_ridge": ("- AUC of volumes", 2), "brier": ("Brier", 3),
+    "logistic_slope": ("logistic slope", 2), "truth_cutoff": ("cut-off, measured", 2),
     "estimate_cutoff": ("cut-off, synthetic", 2),
 }  # fmt: skip
 IN_GROUPS = {
@@ -75,15 +82,6 @@ class GroupPage:
 
 
 @dataclass(frozen=True)
-class Block:
-    """A printed table with its title and what to know."""
-
-    title: str
-    note: str
-    printed: Printed
-
-
-@dataclass(frozen=True)
 class Picture:
     """A chart with its words."""
 
@@ -91,6 +89,16 @@ class Picture:
     alt: str
     caption: str
     narrow: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """A printed table with its title and what to know."""
+
+    title: str
+    note: str
+    printed: Printed
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -265,6 +273,16 @@ def _others(tables: Tables) -> Iterator[Block]:
             "Mixed models by restricted maximum likelihood; primary regions. p values are not "
             "adjusted for the number of regions.",
             change_lines(rows),
+            tuple(_of_change(str(tracer), rows)),
+        )
+    if len(mixed := tables.get("mixed", _NONE)):
+        yield Block(
+            "Whether the source changes the values",
+            "Mixed models of measured and synthetic SUVr together, with an intercept for each "
+            "participant. source[T.synthetic]: synthetic - measured in the first tracer; its "
+            "product with a tracer: by how much that differs there.",
+            effect_lines(mixed),
+            tuple(_of_source(mixed)),
         )
     if len(effects := tables.get("combat_effects", _NONE)):
         each = effects.groupby(["tracer", "source", "site"], sort=True)
@@ -282,6 +300,29 @@ def _others(tables: Tables) -> Iterator[Block]:
                     ["tracer", "source", "site"],
                     {"shift": ("shift [range]", 3), "scale": ("SD ratio", 2)}),
         )  # fmt: skip
+
+
+def _of_change(tracer: str, rows: pd.DataFrame) -> Iterator[Picture]:
+    known = rows.dropna(subset=["annual_change"])
+    if len(known):
+        yield Picture(
+            data_uri(change_figure(known, tracer=tracer)),
+            f"Annual change of {tracer} in the primary regions",
+            "Dot: annual change; bar: 95 % Wald interval. Synthetic PET is estimated from MRI: "
+            "its change is one of the anatomy, and no evidence of a change of the tracer.",
+        )
+
+
+def _of_source(mixed: pd.DataFrame) -> Iterator[Picture]:
+    known = mixed.dropna(subset=["estimate"])
+    about = known[known["term"].astype(str).str.startswith("source[")]
+    if len(about):
+        yield Picture(
+            data_uri(effects_figure(about)),
+            "Effects of the source on SUVr",
+            "Dot: effect; bar: 95 % Wald interval. Effects of tracer, age and sex stand in the "
+            "table alone.",
+        )
 
 
 def _remarks(table: pd.DataFrame) -> str:

@@ -156,6 +156,23 @@ def change_lines(table: pd.DataFrame) -> Printed:
     return Printed(head, tuple(rows))
 
 
+def effect_lines(table: pd.DataFrame) -> Printed:
+    """Fixed effects of a mixed model with their intervals, and how it was fitted."""
+    rows = [
+        (
+            row.voi, _word(row.term),
+            with_interval(_float(row.estimate), _float(row.low), _float(row.high), 4,
+                          signed=True),
+            p_value(_float(row.p)), _word(row.method), _count(row.n), _count(row.n_rows),
+            _word(row.note),
+        )
+        for row in table.itertuples()
+    ]  # fmt: skip
+    return Printed(
+        ("VOI", "Effect", "SUVr [95 %]", "p", "Method", "n", "Images", "Note"), tuple(rows)
+    )
+
+
 _TITLES = {
     "n": "n", "p": "p", "voi": "VOI", "p_bias": "p, bias", "p_bias_fdr": "p, FDR",
     "n_positive": "positive", "n_negative": "negative", "n_predictors": "predictors",

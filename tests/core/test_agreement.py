@@ -13,6 +13,7 @@ from relad_bids.core.agreement import (
     agreement,
     bland_altman,
     concordance,
+    each_left_out,
 )
 from relad_bids.errors import DataError
 
@@ -402,3 +403,20 @@ def test_draws_of_one_participant_vary_in_nothing(truth, other):
     found = agreement(other, truth, rows)
     for metric in ("pearson", "spearman", "sd_ratio", "calibration_slope"):
         assert np.isnan(getattr(found, metric)).all(), metric
+
+
+@pytest.mark.parametrize("kind", ["plain", "ties", "outlier", "constant"])
+def test_each_left_out_is_a_weight_of_zero(truth, other, kind):
+    """The closed form against rows of weights; an outlier costs the differences their digits."""
+    x, y = truth.copy(), other.copy()
+    if kind == "ties":
+        x, y = np.round(x, 1), np.round(y, 1)
+    elif kind == "outlier":
+        x[2], y[2] = 1e6, 2e6
+    elif kind == "constant":
+        x[:] = 1.3
+    rows = agreement(x, y, 1 - np.eye(len(x))).scores()
+    found = each_left_out(x, y).scores()
+    assert found.keys() == rows.keys()
+    for name, expected in rows.items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-9, atol=1e-12, err_msg=name)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from relad_bids.core.agreement import agreement
+from relad_bids.core.agreement import agreement, each_left_out
 from relad_bids.core.bootstrap import BATCH, bootstrap_interval, fewest_participants
 
 
@@ -55,3 +55,30 @@ def test_memory_does_not_grow_with_the_cohort(rng):
     bootstrap_interval(statistic, 2000, rng=rng)
     assert max(sizes) <= BATCH
     assert sum(sizes) == 2000 * (1 + 2000 + 1 + 2000)
+
+
+@pytest.mark.parametrize("n", [6, 40])
+def test_a_short_way_to_the_jackknife_gives_the_same_interval(rng, n):
+    x, y = rng.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], n).T
+    names = ("bias", "ccc", "spearman")
+
+    def shown(pairs):
+        return np.stack([getattr(pairs, name) for name in names])
+
+    def statistic(weight):
+        return shown(agreement(x, y, weight))
+
+    settings = {"n_draws": 300}
+    long = bootstrap_interval(statistic, n, rng=np.random.default_rng(1), **settings)
+    short = bootstrap_interval(
+        statistic, n, rng=np.random.default_rng(1), left_out=lambda: shown(each_left_out(x, y)),
+        **settings,
+    )  # fmt: skip
+    np.testing.assert_allclose(short.low, long.low, rtol=1e-9)
+    np.testing.assert_allclose(short.high, long.high, rtol=1e-9)
+    # It is used: another skewness moves the bounds.
+    wrong = bootstrap_interval(
+        statistic, n, rng=np.random.default_rng(1),
+        left_out=lambda: np.exp(5 * shown(each_left_out(x, y))), **settings,
+    )  # fmt: skip
+    assert not np.allclose(wrong.low, long.low, rtol=1e-9)

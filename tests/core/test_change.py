@@ -109,3 +109,37 @@ def test_random_slopes_that_are_not_sound_are_left_out(monkeypatch, broken, mode
     row = change_table(scans(np.random.default_rng(7), n=30)).iloc[0]
     assert (row["model"], row["note"]) == (model, note)
     assert row["annual_change"] == pytest.approx(0.03, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("broken", "note", "told"),
+    [
+        ({"converged": False}, "the fit did not converge: not to be relied on", True),
+        ({"bse_fe": np.full(2, np.nan)}, "the mixed model could not be fitted", False),
+    ],
+)
+def test_a_fit_that_is_not_sound_says_so(monkeypatch, broken, note, told):
+    fit = MixedLM.fit
+    monkeypatch.setattr(MixedLM, "fit", lambda self, **kw: Broken(fit(self, **kw), **broken))
+    row = change_table(scans(np.random.default_rng(8), n=30, visits=2)).iloc[0]
+    assert row["note"] == note
+    assert not row["converged"]
+    assert np.isfinite(row["annual_change"]) == told
+
+
+def test_people_with_one_scan_have_no_say():
+    rng = np.random.default_rng(9)
+    again = scans(rng, n=20)
+    # Old and high: a slope between participants, if they counted.
+    once = scans(rng, n=20, visits=1, slope=0).assign(years=6.0)
+    once["participant_id"] = "z" + once["participant_id"]
+    once["suvr"] += 1
+    alone, both = (change_table(frame).iloc[0] for frame in (again, pd.concat([again, once])))
+    assert both["annual_change"] == alone["annual_change"]
+    assert both["n_scans"] == 80
+
+
+def test_a_covariate_that_does_not_vary_tells_no_effect_apart():
+    frame = scans(np.random.default_rng(10), n=20).assign(age=70.0)
+    row = change_table(frame, covariates=["age"]).iloc[0]
+    assert row["note"] == "the mixed model could not be fitted"

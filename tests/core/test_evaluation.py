@@ -13,6 +13,7 @@ from relad_bids.core.evaluation import (
     evaluate,
     mean_scores,
     swapped_p,
+    swapped_ps,
 )
 from relad_bids.core.floors import trained_floor
 from relad_bids.errors import DataError
@@ -340,3 +341,16 @@ def test_comparison_without_variance(ours, other):
     assert found.n == len(ours)
     assert np.isnan([found.low, found.high, found.effect]).all()
     assert np.isnan(found.p) == (found.n == 1 or np.isnan(found.difference))
+
+
+def test_several_differences_are_swapped_together(rng):
+    """Each as alone, by the same draws; a hole in one leaves the others alone."""
+    each = rng.normal(0.2, 1, (40, 3))
+    each[5, 1] = np.nan
+    found = swapped_ps(each, rng=np.random.default_rng(1), n_draws=499)
+    zero = np.zeros(40)
+    alone = [
+        swapped_p(column, zero, rng=np.random.default_rng(1), n_draws=499) for column in each.T
+    ]
+    np.testing.assert_array_equal(found, alone)
+    assert np.isnan(found[1])

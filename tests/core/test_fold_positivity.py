@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from relad_bids.core.fold_positivity import FOLD_COLUMNS, FOLD_METRICS, delong, fold_positivity
@@ -106,3 +107,29 @@ def test_delong_against_all_pairs():
 def test_delong_keeps_to_the_scale():
     positive = np.arange(20) < 10
     assert delong(np.where(positive, 1.0, 0.0) + 0.01 * np.arange(20), positive) == (1, 1, 1)
+
+
+def test_calibration_is_that_of_the_other_folds():
+    """A thousand people whose odds are linear in the estimate: the map is right, its slope 1."""
+    rng = np.random.default_rng(5)
+    pairs = cohort(rng, n_negative=600, n_positive=400, noise=0.15)
+    table = judged(pairs)
+    slope, brier = table.loc["logistic_slope"], table.loc["brier"]
+    assert slope["low"] < 1 < slope["high"]
+    # The best that is possible: two normal groups, by integration.
+    x = np.linspace(0.4, 2.4, 4001)
+    groups = [
+        w * norm.pdf(x, m, s)
+        for w, m, s in ((0.6, 1.24, np.hypot(0.15, 0.018)), (0.4, 1.45, np.hypot(0.15, 0.045)))
+    ]
+    best = np.trapezoid(groups[0] * groups[1] / (groups[0] + groups[1]), x)
+    # Standard error of a mean squared error of 0.17 over 1000 people: 0.006.
+    assert brier["value"] == pytest.approx(best, abs=0.02)
+    assert brier["low"] < brier["value"] < brier["high"]
+
+
+def test_without_overlap_there_is_no_slope():
+    table = judged(cohort(np.random.default_rng(6), noise=0.0))
+    assert np.isnan(table.loc["logistic_slope", "value"])
+    assert "do not overlap" in table.loc["logistic_slope", "note"]
+    assert table.loc["brier", "note"] == "ok"

@@ -4,7 +4,7 @@ import pytest
 
 from relad_bids.errors import DataError, InputError, UsageError
 from relad_bids.files import write_table
-from relad_bids.group.people import read_people, read_scores, read_session_times
+from relad_bids.group.people import read_people, read_scores
 
 
 def people_of(tmp_path, **columns):
@@ -91,29 +91,3 @@ def test_two_values_of_one_person(tmp_path):
     write_table(path, pd.DataFrame({"participant_id": ["1", "1"], "mmse": [1, 2]}))
     with pytest.raises(DataError, match="two values of 'mmse' for one participant_id"):
         read_scores([path], ["mmse"], read_people(None, []))
-
-
-@pytest.mark.parametrize(
-    ("column", "values"),
-    [
-        ("years", [1.0, 3.0]),
-        ("acq_time", ["2020-01-01T10:00:00", "2021-12-31T22:00:00"]),
-        ("age", [70.0, 72.0]),
-    ],
-)
-def test_several_clocks_tell_the_same_years(tmp_path, column, values):
-    path = tmp_path / "sub-1" / "sub-1_sessions.tsv"
-    path.parent.mkdir()
-    write_table(path, pd.DataFrame({"session_id": ["ses-a", "ses-b"], column: values}))
-    times = read_session_times(None, [tmp_path, tmp_path])
-    assert times["participant_id"].tolist() == ["sub-1", "sub-1"]
-    # Two calendar years and half a day are 2.0007 mean years.
-    np.testing.assert_allclose(times["years"], [0, 2], atol=0.001)
-
-
-def test_a_given_file_must_have_a_clock(tmp_path):
-    path = tmp_path / "s.tsv"
-    write_table(path, pd.DataFrame({"participant_id": ["1"], "session_id": ["a"]}))
-    with pytest.raises(DataError, match="needs participant_id, session_id and one of years"):
-        read_session_times(path, [])
-    assert read_session_times(None, [tmp_path]).empty

@@ -36,6 +36,8 @@ def test_each_table_has_a_dictionary_that_explains_it(made):
         told = json.loads(path.with_suffix(".json").read_text())
         assert set(read_table(path)) <= set(told), path.name
         assert told["SyntheticDataStatement"]
+        assert told["ReferenceRegion"]["pib"] == ["cerebellum-whole"]
+        assert (told["BootstrapDraws"], told["Seed"]) == (200, 0)
         assert str(root) not in json.dumps(told)
     assert "group" in (root / ".bidsignore").read_text().splitlines()
 
@@ -96,6 +98,19 @@ def test_subgroups_are_of_primary_regions(table):
     assert set(groups["variable"]) == {"sex", "age", "diagnosis", "site"}
     assert (groups.loc[groups["n"] < 10, "value"].isna()).all()
     assert groups.loc[groups["n"] >= 10, "value"].notna().all()
+
+
+def test_subgroups_of_apoe_and_race_where_they_are_known(tmp_path):
+    root, who = tmp_path / "out", people(24)
+    cohort = Cohort(root)
+    for person in who:
+        cohort.session(person, "pib")
+    cohort.participants(who, APOE4=[0, 1] * 12, Ethnicity=["x"] * 10 + ["y"] * 14)
+    group(root)
+    table = statistic(root, "subgroups_stats")
+    n = table.groupby(["variable", "level"])["n"].first()
+    assert n["apoe"].to_dict() == {"0": 12, "1": 12}
+    assert n["race"].to_dict() == {"x": 10, "y": 14}
 
 
 def test_the_page_is_whole_and_escapes_what_it_is_told(tmp_path):
@@ -253,43 +268,6 @@ def test_what_is_refused(tmp_path, settings, error, message):
     with pytest.raises(error, match=message):
         group(root, **settings)
     assert not (root / "group").exists()
-
-
-def test_parquet_needs_its_package(tmp_path, monkeypatch):
-    root = tmp_path / "out"
-    Cohort(root).session(people(1)[0], "pib")
-    monkeypatch.setattr("relad_bids.group.written.find_spec", lambda name: None)
-    needed = r"needs the package pyarrow, which is not installed .*relad-bids\[parquet\]"
-    with pytest.raises(UsageError, match=needed):
-        group(root, parquet=True)
-    assert not list(root.glob("*.tsv"))
-
-
-def test_parquet_is_written_beside_each_table(tmp_path, monkeypatch):
-    """A stand-in for the package: pandas is asked for the same rows, and the name is whole."""
-
-    def to_parquet(frame, path, *, index):
-        assert not index
-        frame.to_csv(path, index=False)
-
-    monkeypatch.setattr("relad_bids.group.written.find_spec", lambda name: name)
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", to_parquet)
-    root = tmp_path / "out"
-    Cohort(root).session(people(1)[0], "pib")
-    group(root, parquet=True)
-    tables = [*root.glob("*_kinpar.tsv"), *(root / "group").glob("*.tsv")]
-    assert len(tables) > 1
-    for path in tables:
-        assert len(pd.read_csv(path.with_suffix(".parquet"))) == len(read_table(path))
-
-
-def test_parquet_holds_the_same_rows(tmp_path):
-    pytest.importorskip("pyarrow")
-    root = tmp_path / "out"
-    Cohort(root).session(people(1)[0], "pib")
-    group(root, parquet=True)
-    wide = root / "group" / "desc-wide_voi.parquet"
-    assert len(pd.read_parquet(wide)) == len(read_table(wide.with_suffix(".tsv")))
 
 
 @pytest.fixture(scope="module")
