@@ -169,7 +169,7 @@ def read_table(path: Path) -> pd.DataFrame:
                    "labels_missing": str},
         )  # fmt: skip
     except ValueError as error:  # empty, not UTF-8, rows that do not fit
-        raise _no_table(path, error) from error
+        raise no_table(path, error) from error
 
 
 def read_users_table(path: Path) -> pd.DataFrame:
@@ -178,11 +178,12 @@ def read_users_table(path: Path) -> pd.DataFrame:
     try:
         require_small(path)
     except (OSError, ValueError) as error:
-        raise _no_table(path, error) from error
+        raise no_table(path, error) from error
     return read_table(path)
 
 
-def _no_table(path: Path, error: Exception) -> DataError:
+def no_table(path: Path, error: Exception) -> DataError:
+    """Say that a file is no table, and what one is."""
     return DataError(
         f"{path}: cannot be read as a table ({error}). Needed is text in UTF-8 with one row a "
         "line, its columns divided by tabs and named in the first line; mend the file."

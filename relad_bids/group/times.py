@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from relad_bids.errors import DataError, InputError
-from relad_bids.files import read_users_table
+from relad_bids.files import no_table, read_users_table
 from relad_bids.group.people import labelled
+from relad_bids.untrusted import require_small
 
 DAYS_PER_YEAR = 365.25
 TIME_COLUMNS = ("years", "acq_time", "age")
@@ -57,8 +58,9 @@ def read_session_times(
             raise InputError(f"--sessions-tsv names {given}, which is no file.")
         found = list(_clocks(labelled(given)))
         if not found:
+            columns = ", ".join(map(str, read_users_table(given)))
             raise DataError(
-                f"{given} has the columns {', '.join(map(str, read_users_table(given)))}; it needs "
+                f"{given} has the columns {columns}; it needs "
                 f"participant_id, session_id and one of {', '.join(TIME_COLUMNS)}."
             )
     else:
@@ -131,8 +133,12 @@ def _scans(paths: Iterable[Path], notes: list[str]) -> list[pd.DataFrame]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, str | None]]:
-    with path.open(encoding="utf-8-sig", newline="") as text:
-        yield from csv.DictReader(text, delimiter="\t")
+    try:
+        require_small(path)
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            yield from csv.DictReader(text, delimiter="\t")
+    except (OSError, ValueError, csv.Error) as error:
+        raise no_table(path, error) from error
 
 
 def _years(dates: pd.Series) -> pd.Series:

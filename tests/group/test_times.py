@@ -1,5 +1,7 @@
 """Time between sessions, whatever tells it."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -140,3 +142,16 @@ def test_change_is_told_from_the_dates_of_scans(tmp_path):
     # Standard error over 12 people and three scans: 0.005 / sqrt(12 * 8) = 0.0005.
     np.testing.assert_allclose(change["annual_change"], 0.03, atol=0.003)
     np.testing.assert_allclose(change["years"], 4, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["wrong bytes", "pipe"])
+def test_a_scans_tsv_that_is_none_is_refused_in_words(tmp_path, kind):
+    scans_tsv(tmp_path, "a", ("anat/x_T1w.nii.gz", "2020-01-01T10:00:00"))
+    path = tmp_path / "sub-1" / "ses-a" / "sub-1_ses-a_scans.tsv"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"filename\tacq_time\n\xff\xfe\xfa\t\x80\n")
+    with pytest.raises(DataError, match=r"sub-1_ses-a_scans.tsv: cannot be read as a table"):
+        read_session_times(None, [tmp_path], [])
