@@ -103,7 +103,7 @@ FIGURES: Mapping[str, Figure] = {
         "and swaps left and right, else 0. Headers with two that are on and disagree are refused",
     ),
     "t1w_snr_wm": Figure(
-        about="T1w", title="SNR of white matter", low=8, flag="t1w_noisy",
+        about="T1w", title="SNR of white matter", low=9, flag="t1w_noisy",
         warning="white matter of the T1w is noisy or uneven",
         description="Median of white matter over its standard deviation, after N4 (MRIQC; "
         "Magnotta 2006)",
@@ -119,7 +119,7 @@ FIGURES: Mapping[str, Figure] = {
         "(Dietrich 2007); n/a where the air was set to 0",
     ),
     "t1w_cnr": Figure(
-        about="T1w", title="CNR of grey and white matter", low=1.5, flag="t1w_low_contrast",
+        about="T1w", title="CNR of grey and white matter", low=1.2, flag="t1w_low_contrast",
         warning="grey and white matter of the T1w differ little",
         description="Difference of grey and white matter over the root of their variances and "
         "that of the air, where that was not set to 0 (MRIQC; Magnotta 2006)",
@@ -164,7 +164,7 @@ FIGURES: Mapping[str, Figure] = {
         description="Normalised mutual information of the same, 1 to 2",
     ),
     "gm_dice": Figure(
-        about="T1w on the template", title="Dice of grey matter", low=0.62,
+        about="T1w on the template", title="Dice of grey matter", low=0.66,
         flag="tissue_mismatch",
         warning="tissue of the T1w and of the template overlap little",
         description="Overlap of the warped grey matter with the template's prior "
@@ -177,7 +177,7 @@ FIGURES: Mapping[str, Figure] = {
         description="The same of white matter",
     ),
     "jacobian_p01": Figure(
-        about="T1w on the template", title="Jacobian, 1st percentile", low=0.4,
+        about="T1w on the template", title="Jacobian, 1st percentile", low=0.35,
         flag="warp_suspect",
         warning="the warp to the template shrinks or stretches the brain unusually, or folds",
         description="1st percentile of the Jacobian determinant of the warp inside the brain "
