@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -212,3 +214,18 @@ def require_writable(folder: Path) -> None:
             f"the output folder {folder} cannot be written ({error.strerror or error}); nothing "
             "was computed. Choose another folder, or give this user the right to write there."
         ) from error
+
+
+def json_text(content: object) -> str:
+    """Return the text of a JSON file; what is not a number becomes null, since JSON has no NaN."""
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return value

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from relad_bids.errors import OutputError
 from relad_bids.files import (
     copy,
+    json_text,
     read_table,
     require_writable,
     sweep,
@@ -186,3 +188,10 @@ def test_a_long_table_is_written_in_parts(tmp_path, monkeypatch):
     assert (tmp_path / "t.tsv").read_text() == expected
     write_table(tmp_path / "none.tsv", table.iloc[:0])
     assert (tmp_path / "none.tsv").read_text() == "x\tword\tn\n"
+
+
+def test_what_is_no_number_is_null_in_json():
+    """JSON has no NaN: validators refuse the whole file."""
+    content = {"a": float("nan"), "b": [1.5, float("inf"), (np.float64("nan"), "nan")], "c": None}
+    read = json.loads(json_text(content), parse_constant=lambda word: pytest.fail(word))
+    assert read == {"a": None, "b": [1.5, None, [None, "nan"]], "c": None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from relad_bids.evaluate.bench import Bench, can_be_compared
 from relad_bids.evaluate.contender import Contender, Question
 from relad_bids.evaluate.score import FLOORS
 from relad_bids.evaluate.tables import Table, Terms
-from relad_bids.files import write_table, write_text
+from relad_bids.files import json_text, write_table, write_text
 from relad_bids.reports.evaluation_page import EvaluationPage, write_evaluation_page
 from relad_bids.reports.evaluation_rows import (
     REGIONAL,
@@ -147,7 +146,7 @@ def write_evaluation(
     }
     for name, table in tables.items():
         write_table(out / f"{name}.tsv", table.rows)
-        write_text(out / f"{name}.json", _json({**table.columns, **common}))
+        write_text(out / f"{name}.json", json_text({**table.columns, **common}))
     facts = {
         **common,
         "Cohort": page.cohort,
@@ -159,7 +158,7 @@ def write_evaluation(
         "Notes": list(page.notes),
         "Tables": [f"{name}.tsv" for name in tables],
     }
-    write_text(out / FACTS, _json(facts))
+    write_text(out / FACTS, json_text(facts))
     write_evaluation_page(out / PAGE, page)
 
 
@@ -189,7 +188,3 @@ def _print_block(console: Console, block: Block) -> None:
     for line in block.lines:
         printed.add_row(f"  {line.name}" if line.is_floor else line.name, *line.cells)
     console.print(printed, markup=False)
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=2) + "\n"

@@ -22,7 +22,7 @@ from relad_bids.bids.outputs import (
 from relad_bids.core.columns import SYNTHETIC_STATEMENT, dictionary
 from relad_bids.core.qc import QC_COLUMNS
 from relad_bids.errors import InputError
-from relad_bids.files import read_table, require_writable, write_text
+from relad_bids.files import json_text, read_table, require_writable, write_text
 from relad_bids.group.agreement import agreement_tables, comparable, with_floors
 from relad_bids.group.ceiling import ceiling_table
 from relad_bids.group.cognition import cognition
@@ -49,7 +49,6 @@ from relad_bids.group.times import read_session_times
 from relad_bids.group.wide import wide_table
 from relad_bids.group.written import (
     Table,
-    as_json,
     write_statistic,
 )
 from relad_bids.reports.group_page import GroupPage, write_group_page
@@ -176,7 +175,7 @@ def _describe(root: Path, one: Joined, settings: GroupSettings) -> None:
         "GeneratedBy": {"Name": "relad-bids", "Version": __version__},
         "Sources": [f"bids::{path.relative_to(root).as_posix()}" for path in one.sources],
     }
-    write_text(sidecar_path(one.path), as_json(dictionary(statement=statement, **facts)))
+    write_text(sidecar_path(one.path), json_text(dictionary(statement=statement, **facts)))
     if settings.parquet:
         write_parquet(one.path, read_long(one.path))
     LOGGER.info("%d tables joined in %s", len(one.sources), one.path.name)
@@ -187,7 +186,7 @@ def _join_qc(root: Path, folders: list[Path]) -> pd.DataFrame | None:
     if not paths:
         return None
     join_tables(paths, root / GROUP_QC)
-    write_text(sidecar_path(root / GROUP_QC), as_json(dict(QC_COLUMNS)))
+    write_text(sidecar_path(root / GROUP_QC), json_text(dict(QC_COLUMNS)))
     return read_table(root / GROUP_QC)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 
 from relad_bids import __version__
 from relad_bids.bids.outputs import GROUP_STATISTICS, sidecar_path
-from relad_bids.files import write_table, write_text
+from relad_bids.files import json_text, write_table, write_text
 from relad_bids.group.parquet import write_parquet
 
 Columns = Mapping[str, Any]
@@ -51,11 +50,7 @@ def write_statistic(
         "GeneratedBy": {"Name": "relad-bids", "Version": __version__},
         "Sources": sources,
     }  # fmt: skip
-    write_text(sidecar_path(path), as_json(dictionary))
+    write_text(sidecar_path(path), json_text(dictionary))
     if parquet:
         write_parquet(path, table.frame)
     return path
-
-
-def as_json(content: object) -> str:
-    return json.dumps(content, indent=2) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from nipype.interfaces.base import (
 from nipype.interfaces.io import add_traits
 
 from relad_bids.bids.outputs import product_path, sidecar_path
-from relad_bids.files import copy, write_text
+from relad_bids.files import copy, json_text, write_text
 
 
 class _SaveDerivativesInputSpec(DynamicTraitedSpec, BaseInterfaceInputSpec):
@@ -67,7 +66,7 @@ class SaveDerivatives(SimpleInterface):
             if product in sidecars:
                 facts = getattr(given, f"{product}_facts")
                 content = {**sidecars[product], **(facts if isdefined(facts) else {})}
-                write_text(sidecar_path(target), json.dumps(content, indent=2) + "\n")
+                write_text(sidecar_path(target), json_text(content))
             copy(Path(source), target)
             written[product] = str(target)
         self._results["out_files"] = written

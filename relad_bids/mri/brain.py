@@ -62,16 +62,16 @@ class BrainMask:
         return self.checks.volume_ml
 
     def facts(self) -> dict[str, object]:
-        """Return what tables and pages say of it."""
-        return {
+        """Return what tables, sidecars and pages say of it; None for what is not known."""
+        numbers = {
             "volume_ml": float(self.volume_ml),
-            "method": self.method,
-            "flags": list(self.flags),
             "symmetry": self.checks.symmetry,
             "overlap": self.checks.overlap,
             "cut": self.checks.cut,
             "kept": self.kept,
         }
+        known = {name: None if np.isnan(x) else x for name, x in numbers.items()}
+        return {"method": self.method, "flags": list(self.flags), **known}
 
 
 def brain_mask(

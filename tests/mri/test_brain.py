@@ -148,6 +148,7 @@ def test_stripped_image_keeps_its_tissue_and_its_ventricles(no_search, on_templa
     assert found.method == "already-stripped"
     np.testing.assert_array_equal(found.mask.numpy() > 0, truth)
     assert found.flags == ()
+    assert found.facts()["kept"] is None  # NaN is no JSON
 
 
 def test_a_cut_vertex_is_flagged(no_search, on_template, tmp_path):
