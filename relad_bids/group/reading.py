@@ -27,7 +27,8 @@ READ = {
     "tracer": "category", "source": "category", "checkpoint_id": "category", "atlas": "category",
     "voi_source": "category", "family": "category", "voi": "category", "hemi": "category",
     "n_voxels": "float64", "volume_mm3": "float64", "fov_fraction": "float64",
-    "ref_region": "category", "suvr_mean": "float64", "pvc": "category",
+    "unit": "category", "ref_region": "category", "ref_mean": "float64",
+    "suvr_mean": "float64", "pvc": "category",
     "window_status": "category", "centiloid": "float64", "centaurz": "float64",
     "qc_flags": "category",
 }  # fmt: skip

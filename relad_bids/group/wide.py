@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from relad_bids.core.columns import COLUMNS
+from relad_bids.core.reference_outliers import FAR, reference_outliers
 from relad_bids.core.scales import NO_CORRECTION
 from relad_bids.group.scans import REGION, SCAN, Scans, primary_voi
 from relad_bids.group.written import Table
@@ -23,11 +24,12 @@ STEMS: Mapping[str, str] = {
 }
 """VOI -> ADNI's name for it, where upper case alone does not give it."""
 
+OUTLIER = "ref_outlier"
 FAIL = frozenset({"window_mismatch"})
 PARTIAL = frozenset(
     {
         *("window_partial", "window_assumed", "motion_high", "coreg_suspect", "ref_fov"),
-        *("ref_small", "ref_outlier", "voi_fov", "lowres", "ood", "flair_missing"),
+        *("ref_small", OUTLIER, "voi_fov", "lowres", "ood", "flair_missing"),
         *("labels_suspect", "decay_unknown", "min_nonzero", "negative_voxels"),
     }
 )
@@ -55,7 +57,14 @@ HEAD: Mapping[str, dict[str, Any]] = {
         "Description": "Whether SUVr of this image must be read with care",
         "Levels": {"1": f"one of {', '.join(sorted(WARNING))}", "0": "none of them"},
     },
-    "QC_FLAGS": dict(COLUMNS["qc_flags"]),
+    "QC_FLAGS": {
+        **COLUMNS["qc_flags"],
+        "Levels": {
+            **cast("Mapping[str, str]", COLUMNS["qc_flags"]["Levels"]),
+            OUTLIER: f"mean of the reference region more than {FAR:g} scaled MAD from the median "
+            "of the tracer's images in that unit; in this table alone, since it needs a cohort",
+        },
+    },
     "CENTILOIDS": {**COLUMNS["centiloid"], "Units": "CL"},
     "CENTAURZ": dict(COLUMNS["centaurz"]),
 }
@@ -191,6 +200,7 @@ def _primary_flags(primary: pd.DataFrame, place: pd.Index) -> pd.DataFrame:
     }
     wanted = whole["tracer"].astype(object).map(voi)
     rows = whole[whole["voi"].astype(object) == wanted].drop_duplicates("scan")
+    rows = rows.assign(qc_flags=_with_outliers(rows))
     judged = [
         _judged(str(flags), bool(np.isfinite(value)))
         for flags, value in zip(rows["qc_flags"], rows["suvr_mean"], strict=True)
@@ -201,6 +211,15 @@ def _primary_flags(primary: pd.DataFrame, place: pd.Index) -> pd.DataFrame:
         found.loc[at, ["qc_flag", "warning"]] = np.array(judged)
         found.loc[at, "qc_flags"] = rows["qc_flags"].astype(object).to_numpy()
     return found
+
+
+def _with_outliers(rows: pd.DataFrame) -> pd.Series:
+    """Flags of images, with that of a reference region unlike the cohort's."""
+    flags = rows["qc_flags"].astype(object)
+    alike = rows.groupby(["tracer", "source", "unit"], observed=True)["ref_mean"]
+    far = alike.transform(lambda means: reference_outliers(means.to_numpy())).astype(bool)
+    told = flags.where(flags != "ok", "") + ";" + OUTLIER
+    return flags.mask(far, told.str.lstrip(";"))
 
 
 def _judged(flags: str, known: bool) -> tuple[int, int]:

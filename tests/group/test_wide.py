@@ -1,10 +1,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from relad_bids.files import read_table
-from relad_bids.group.wide import FAIL, PARTIAL, _judged, stem
+from relad_bids.group.wide import FAIL, OUTLIER, PARTIAL, _judged, _with_outliers, stem
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,30 @@ def test_quality(flags, known, quality):
     assert _judged(flags, known)[1] == int(
         flags.startswith(("pseudo", "window")) or "window" in flags
     )
+
+
+def test_a_reference_region_unlike_the_cohorts_is_flagged():
+    """Within tracer, source and unit: kBq of one tracer are not held against SUV of another."""
+    n = 12
+    rows = pd.DataFrame(
+        {
+            "tracer": ["pib"] * n + ["flortaucipir"] * n,
+            "source": "real",
+            "unit": ["Bq/mL"] * n + ["SUV"] * n,
+            "ref_mean": [*np.linspace(4800, 5200, n), *np.linspace(0.9, 1.1, n)],
+            "qc_flags": pd.Categorical(["ok"] * (2 * n - 1) + ["lowres"]),
+        }
+    )
+    assert (_with_outliers(rows) == rows["qc_flags"].astype(object)).all()
+    rows.loc[0, "ref_mean"], rows.loc[2 * n - 1, "ref_mean"] = 9000, 0.1
+    found = _with_outliers(rows)
+    assert (found[0], found[2 * n - 1]) == (OUTLIER, f"lowres;{OUTLIER}")
+    assert (found == rows["qc_flags"].astype(object)).sum() == 2 * n - 2
+
+
+def test_few_images_without_a_known_reference_mean_have_no_outlier():
+    rows = pd.DataFrame(
+        {"tracer": "pib", "source": "real", "unit": "SUV", "ref_mean": [np.nan, 1.0, 9.0],
+         "qc_flags": "ok"}
+    )  # fmt: skip
+    assert _with_outliers(rows).tolist() == ["ok"] * 3
