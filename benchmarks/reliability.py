@@ -382,7 +382,7 @@ def _told(root: Path) -> list[str]:
         dataset.scans, participants=dataset.participants, tracers=("pib",), missing_flair="skip",
         check=require_readable, measured=measured, unread=unread,
     )  # fmt: skip
-    told = [left.reason for left in plan.left] + [one.reason for one in plan.unread]
+    told = [left.reason for left in (*plan.left, *plan.partly, *plan.unread)]
     for unit in plan.units:
         paths = [unit.t1w, unit.flair, *(pet.path for pet in unit.measured)]
         for path in filter(None, paths):
