@@ -27,7 +27,7 @@ from nipype.pipeline.plugins.base import _graph_to_lil_matrix
 from relad_bids.cli.settings import BUNDLED
 from relad_bids.config import Config
 from relad_bids.model.checkpoint import verify_checkpoint
-from relad_bids.plan import Unit
+from relad_bids.sessions import Unit
 from relad_bids.turns import Waiting
 from relad_workflows.base import init_relad_wf
 

@@ -38,7 +38,7 @@ from relad_bids.phantom.latent import Subject, draw_subject
 from relad_bids.phantom.pet import REFERENCE_LABELS, acquire, paint
 from relad_bids.phantom.regions import MENINGES
 from relad_bids.phantom.truth import truth_table
-from relad_bids.plan import Measured, Unread
+from relad_bids.sessions import Measured, Unread
 from relad_bids.tables import label_names
 from relad_bids.vois import quantified_vois
 

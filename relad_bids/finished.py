@@ -18,7 +18,7 @@ from relad_bids import __version__
 from relad_bids.bids.outputs import finished_path, session_files
 from relad_bids.config import Config
 from relad_bids.files import write_text
-from relad_bids.plan import Unit
+from relad_bids.sessions import Unit
 from relad_bids.stamps import glance, stamp, unchanged
 from relad_bids.untrusted import read_json
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relad_bids.plan import session_label
+from relad_bids.sessions import session_label
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from relad_bids.core.intensity import PETContractName
 from relad_bids.core.intervals import LEVEL
 from relad_bids.core.samples import has_spread
 from relad_bids.model.card import Card
-from relad_bids.plan import Unit
 from relad_bids.records_methods import methods
 from relad_bids.records_prepared import (
     prepared_facts,
@@ -24,6 +23,7 @@ from relad_bids.records_prepared import (
     run_text,
 )
 from relad_bids.records_secondary import synthetic_pvc, table_facts, training_fwhm
+from relad_bids.sessions import Unit
 from relad_bids.tables import tracers
 from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
 

@@ -9,8 +9,8 @@ from relad_bids.bids.outputs import bids_uri, product_path
 from relad_bids.bids.sidecars import sidecar
 from relad_bids.config import Config
 from relad_bids.model.card import Card
-from relad_bids.plan import Atlas, Unit
 from relad_bids.records import resolution_label, resolution_text
+from relad_bids.sessions import Atlas, Unit
 
 CUT = {"gm": " and cut by the participant's grey matter", "none": ""}
 

@@ -11,7 +11,6 @@ from relad_bids.bids.sidecars import raw_uri, sidecar
 from relad_bids.config import Config
 from relad_bids.core.columns import MEASURED_STATEMENT, dictionary
 from relad_bids.model.card import Card
-from relad_bids.plan import Measured, Unit
 from relad_bids.records import (
     atlas_of,
     inside,
@@ -20,6 +19,7 @@ from relad_bids.records import (
     voi_columns,
 )
 from relad_bids.records_secondary import measured_pvc, table_facts
+from relad_bids.sessions import Measured, Unit
 from relad_bids.tables import tracers
 from relad_bids.vois import PSEUDO_REFERENCE, reference_of_tracer
 

@@ -8,9 +8,9 @@ from relad_bids import __version__
 from relad_bids.config import Config
 from relad_bids.masks import OF_TARGET
 from relad_bids.model.card import Card
-from relad_bids.plan import Measured, Unit
 from relad_bids.records_secondary import masks_of, measured_pvc, synthetic_pvc
 from relad_bids.reports.methods_pet import Corrected, MeasuredScan, Regions
+from relad_bids.sessions import Measured, Unit
 from relad_bids.tables import tracers
 from relad_bids.vois import GEOMETRIC, reference_of_tracer
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from relad_bids.plan import Unit
 from relad_bids.runs import Choice
+from relad_bids.sessions import Unit
 
 WARPED = ("t1w_mni", "flair_mni", "t1w_norm", "flair_norm", "mask_mni", "dseg")
 """Products that went through the transforms to the template or back."""

@@ -9,7 +9,7 @@ from relad_bids.core.correction import NAMES
 from relad_bids.masks import OF_TARGET, find_masks, why_no_scale
 from relad_bids.model.card import Card
 from relad_bids.pet.sharpness import FIELD
-from relad_bids.plan import Measured
+from relad_bids.sessions import Measured
 from relad_bids.tables import tracers
 from relad_bids.vois import second_references
 

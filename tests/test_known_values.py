@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relad_bids.plan import Measured
+from relad_bids.sessions import Measured
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -5,19 +5,8 @@ import pytest
 from relad_bids.core.run_quality import RunQuality
 from relad_bids.errors import ImageError
 from relad_bids.pet.reading import Reading
-from relad_bids.plan import (
-    Derived,
-    Lesion,
-    Measured,
-    Plan,
-    Reused,
-    Scan,
-    Unit,
-    Unread,
-    plan_units,
-    with_flair_problems,
-    with_prepared,
-)
+from relad_bids.plan import plan_units, with_flair_problems, with_prepared
+from relad_bids.sessions import Derived, Lesion, Measured, Plan, Reused, Scan, Unit, Unread
 
 
 def scan(suffix, subject="01", session="a", run=None):

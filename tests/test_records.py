@@ -8,7 +8,6 @@ from toys import drawing_card, tiny_card, tiny_config, tiny_measured, tiny_unit
 from relad_bids import __version__
 from relad_bids.core.columns import COLUMNS, MEASURED_STATEMENT, SYNTHETIC_STATEMENT
 from relad_bids.core.qc import QC_COLUMNS
-from relad_bids.plan import Labels, Unread
 from relad_bids.records import (
     Sidecars,
     inside,
@@ -31,6 +30,7 @@ from relad_bids.records_measured import (
     measured_sidecars,
     measured_text,
 )
+from relad_bids.sessions import Labels, Unread
 
 CARD = tiny_card(sha256="ab" * 32)
 

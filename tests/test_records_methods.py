@@ -8,8 +8,8 @@ from toys import tiny_card, tiny_config, tiny_measured, tiny_unit
 
 from relad_bids.masks import CENTILOID
 from relad_bids.pet.sharpness import Sharpness
-from relad_bids.plan import Atlas
 from relad_bids.records_methods import methods
+from relad_bids.sessions import Atlas
 
 CARD = tiny_card()
 KNOWN = Sharpness((6.0, 6.0, 6.0), "FullWidthHalfMaximum")

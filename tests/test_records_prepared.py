@@ -7,10 +7,10 @@ from toys import tiny_card, tiny_config, tiny_unit
 
 from relad_bids.core.qc import QC_COLUMNS
 from relad_bids.core.run_quality import RunQuality
-from relad_bids.plan import Derived, Lesion, Reused
 from relad_bids.records import Sidecars, known_qc, report_facts
 from relad_bids.records_prepared import prepared_log
 from relad_bids.runs import Choice
+from relad_bids.sessions import Derived, Lesion, Reused
 
 CARD = tiny_card(sha256="ab" * 32)
 IMAGES = ("t1w_preproc", "brain_mask", "t1w_mni", "mask_mni", "t1w_norm", "dseg")

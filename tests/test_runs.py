@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from relad_bids.core.run_quality import RunQuality
-from relad_bids.plan import Scan
 from relad_bids.runs import choose_run, differing, repeats
+from relad_bids.sessions import Scan
 
 
 def scan(run=None, **entities):

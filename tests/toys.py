@@ -12,7 +12,7 @@ import numpy as np
 from relad_bids.config import Config
 from relad_bids.model.card import Card, TracerOutput
 from relad_bids.pet.reading import Reading
-from relad_bids.plan import Measured, Unit
+from relad_bids.sessions import Measured, Unit
 from relad_bids.tables import tracers
 
 TRACERS = ("flortaucipir", "pbr28", "pib")

@@ -16,7 +16,7 @@ from relad_bids.bids.outputs import ATLAS
 from relad_bids.core.suit import SUIT_KEEP
 from relad_bids.data.template import SPACES
 from relad_bids.errors import DataError, InputError, UsageError
-from relad_bids.plan import Atlas
+from relad_bids.sessions import Atlas
 from relad_bids.untrusted import read_text
 
 INDEX, NAME = ("index", "ROI Label"), ("name", "ROI Name")

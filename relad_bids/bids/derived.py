@@ -12,7 +12,7 @@ import numpy as np
 from relad_bids.bids.headers import read_header
 from relad_bids.core.grid import Grid
 from relad_bids.errors import ImageError
-from relad_bids.plan import Unit, session_label
+from relad_bids.sessions import Unit, session_label
 
 
 def lone_subjects(units: Sequence[Unit]) -> frozenset[str]:

@@ -18,7 +18,7 @@ from bids.layout.models import Config
 
 from relad_bids.bids.selection import SUFFIXES, Query, matches, read_labels
 from relad_bids.errors import InputError, NotBIDSError, NothingSelectedError
-from relad_bids.plan import Scan
+from relad_bids.sessions import Scan
 from relad_bids.untrusted import read_json
 
 SHOWN = 10

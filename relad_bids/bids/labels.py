@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relad_bids.bids.outputs import ATLAS, DKT
 from relad_bids.errors import InputError
-from relad_bids.plan import Labels, Unit, session_label
+from relad_bids.sessions import Labels, Unit, session_label
 
 FASTSURFER = "mri/aparc.DKTatlas+aseg.deep.mgz"
 FREESURFER = "mri/aparc+aseg.mgz"

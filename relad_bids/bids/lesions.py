@@ -10,7 +10,7 @@ from relad_bids.bids.derived import anat_folders, entity, header_grid, lone_subj
 from relad_bids.bids.images import require_readable
 from relad_bids.bids.sidecars import RAW
 from relad_bids.errors import GridMismatchError, ReladError
-from relad_bids.plan import Lesion, Unit
+from relad_bids.sessions import Lesion, Unit
 
 TAIL = r"label-lesion_(?:mask|roi)\.nii\.gz"
 """``mask`` is BIDS, ``roi`` the name that fMRIPrep has users give (``*_label-lesion_roi``)."""

@@ -20,7 +20,7 @@ from relad_bids.pet.selection import PETScan, require_single, select_scans, unco
 from relad_bids.pet.sharpness import Key as PSFKey
 from relad_bids.pet.sharpness import Width, read_sharpness
 from relad_bids.pet.tracer import tracer_of
-from relad_bids.plan import Measured, Scan, Unread, session_label
+from relad_bids.sessions import Measured, Scan, Unread, session_label
 from relad_bids.tables import Tracer, Window, tracers
 from relad_bids.untrusted import read_json, read_text
 from relad_bids.vois import reference_of_tracer

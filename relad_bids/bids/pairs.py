@@ -26,7 +26,7 @@ from relad_bids.core.grid import Grid
 from relad_bids.errors import DataError, InputError, ReladError, UsageError
 from relad_bids.pair import Pair
 from relad_bids.pet.sharpness import FIELD as FWHM
-from relad_bids.plan import session_label
+from relad_bids.sessions import session_label
 from relad_bids.tables import find_tracer
 from relad_bids.untrusted import read_json
 

@@ -16,7 +16,7 @@ from relad_bids.bids.derived import (
 )
 from relad_bids.bids.images import require_readable
 from relad_bids.errors import DataError, GridMismatchError, ImageError, ReladError
-from relad_bids.plan import Derived, Reused, Unit
+from relad_bids.sessions import Derived, Reused, Unit
 
 OWN_SPACE = (None, "T1w", "orig")
 """``space-`` of what lies on the T1w itself."""

@@ -11,7 +11,8 @@ from relad_bids.config import Config
 from relad_bids.errors import ImageError
 from relad_bids.finished import is_finished, task_of
 from relad_bids.model.card import Card
-from relad_bids.plan import Plan, Unit, with_flair_problems
+from relad_bids.plan import with_flair_problems
+from relad_bids.sessions import Plan, Unit
 
 
 def without_damaged_flair(plan: Plan, card: Card, config: Config) -> Plan:

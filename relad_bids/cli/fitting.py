@@ -13,7 +13,7 @@ from relad_bids.core.memory import least_gb, memory_factor
 from relad_bids.errors import MemoryShortError
 from relad_bids.interfaces.network import network_mem_gb
 from relad_bids.model.card import Card
-from relad_bids.plan import Left, Plan, Unit
+from relad_bids.sessions import Left, Plan, Unit
 
 
 @dataclass(frozen=True)

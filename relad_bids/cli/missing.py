@@ -13,9 +13,9 @@ from relad_bids.config import Config
 from relad_bids.files import read_table
 from relad_bids.finished import is_finished, task_of
 from relad_bids.model.card import Card
-from relad_bids.plan import Left, Plan, Unit
 from relad_bids.records import resolution_label, table_paths
 from relad_bids.records_measured import measured_tables
+from relad_bids.sessions import Left, Plan, Unit
 
 
 def list_missing(plan: Plan, card: Card, config: Config, *, by: str) -> int:

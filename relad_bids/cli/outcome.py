@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relad_bids import errors
 from relad_bids.errors import InputError, MemoryShortError, ReladError, Stopped
-from relad_bids.plan import Left, Unit
+from relad_bids.sessions import Left, Unit
 
 _ERROR = re.compile(r"^\s*relad_bids\.errors\.(\w+): (.*)", re.MULTILINE | re.DOTALL)
 _SIGNALLED = 128

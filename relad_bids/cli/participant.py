@@ -48,17 +48,7 @@ from relad_bids.model.checkpoint import verify_checkpoint
 from relad_bids.model.predictor import device_text, resolve_device
 from relad_bids.owners import claimed, is_gone, own_token, token_in
 from relad_bids.pet.sharpness import read_psf_table
-from relad_bids.plan import (
-    Left,
-    Measured,
-    Plan,
-    Unit,
-    Unread,
-    plan_units,
-    with_atlases,
-    with_labels,
-    with_prepared,
-)
+from relad_bids.plan import plan_units, with_atlases, with_labels, with_prepared
 from relad_bids.records import (
     only_measured,
     resolution_label,
@@ -70,6 +60,7 @@ from relad_bids.records_measured import measured_tables, measured_text
 from relad_bids.records_prepared import prepared_log
 from relad_bids.records_secondary import measured_pvc, synthetic_pvc
 from relad_bids.resources import available
+from relad_bids.sessions import Left, Measured, Plan, Unit, Unread
 from relad_bids.untrusted import printable
 
 LOGGER = logging.getLogger("relad_bids")

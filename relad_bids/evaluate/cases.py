@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from relad_bids.core.intensity import normalise_mri, stack_mri
 from relad_bids.model.card import Card
-from relad_bids.plan import session_label
+from relad_bids.sessions import session_label
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Case:
         return session_label(self.subject, self.session)
 
     def seed(self, base: int, tracer: str) -> int:
-        """The seed that the app gives this synthesis (:meth:`relad_bids.plan.Unit.seed`)."""
+        """The seed that the app gives this synthesis (:meth:`relad_bids.sessions.Unit.seed`)."""
         digest = hashlib.sha256(f"{base}/{self.label}_trc-{tracer}".encode()).digest()
         return int.from_bytes(digest[:4], "big")
 

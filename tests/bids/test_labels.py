@@ -4,7 +4,7 @@ import pytest
 
 from relad_bids.bids.labels import find_labels
 from relad_bids.errors import InputError
-from relad_bids.plan import Unit
+from relad_bids.sessions import Unit
 
 APARC = "mri/aparc+aseg.mgz"
 DEEP = "mri/aparc.DKTatlas+aseg.deep.mgz"

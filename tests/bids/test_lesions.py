@@ -5,7 +5,7 @@ import pytest
 from toys import oblique, save_nifti
 
 from relad_bids.bids.lesions import find_lesions
-from relad_bids.plan import Derived, Reused, Unit
+from relad_bids.sessions import Derived, Reused, Unit
 
 T1W, FLAIR = oblique((3.0, 3.5, 4.0)), oblique((4.0, 4.0, 5.0), degrees=-10.0)
 SHAPES = {"T1w": (16, 18, 14), "FLAIR": (12, 14, 10)}

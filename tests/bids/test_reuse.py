@@ -3,7 +3,7 @@ import pytest
 from toys import oblique, save_nifti
 
 from relad_bids.bids.reuse import find_reused
-from relad_bids.plan import Unit
+from relad_bids.sessions import Unit
 
 SPACE, OTHER = "MNI152NLin2009cAsym", "MNI152NLin6Asym"
 SHAPE, AFFINE = (16, 18, 14), oblique((10.0, 11.0, 12.0))

@@ -8,7 +8,7 @@ from toys import tiny_card, tiny_config, tiny_measured, tiny_unit
 from relad_bids.cli.fitting import fitting, memory_factors, need_of
 from relad_bids.core.memory import least_gb
 from relad_bids.interfaces.network import network_mem_gb
-from relad_bids.plan import Plan
+from relad_bids.sessions import Plan
 from relad_workflows.base import init_relad_wf
 from relad_workflows.memory import scale_memory
 from relad_workflows.quantify import CORRECT_MEM_GB

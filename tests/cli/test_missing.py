@@ -12,9 +12,9 @@ from relad_bids.cli.missing import list_missing, missing
 from relad_bids.core.qc import qc_row
 from relad_bids.files import write_table
 from relad_bids.finished import mark, task_of
-from relad_bids.plan import Left, Plan
 from relad_bids.records import resolution_label, table_paths
 from relad_bids.records_measured import measured_tables
+from relad_bids.sessions import Left, Plan
 
 CARD = tiny_card()
 

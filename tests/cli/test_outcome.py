@@ -8,7 +8,7 @@ from toys import oblique, tiny_config, tiny_unit
 
 from relad_bids.cli.outcome import Outcome, crash_files, read_crashes
 from relad_bids.interfaces.network import NormaliseMRI
-from relad_bids.plan import Left, Unit
+from relad_bids.sessions import Left, Unit
 from relad_workflows.execute import execute
 
 

@@ -8,7 +8,7 @@ from relad_bids.cli.outcome import Outcome, ended
 from relad_bids.cli.run import run_command
 from relad_bids.cli.stopping import SIGNALS, stoppable
 from relad_bids.errors import Stopped
-from relad_bids.plan import Left, Unit
+from relad_bids.sessions import Left, Unit
 
 
 @pytest.fixture(autouse=True)

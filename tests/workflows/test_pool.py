@@ -15,7 +15,7 @@ from nipype.pipeline.engine import Node, Workflow
 from toys import tiny_config
 
 from relad_bids.cli.outcome import read_crashes
-from relad_bids.plan import Unit
+from relad_bids.sessions import Unit
 from relad_workflows import pool
 from relad_workflows.execute import execute
 from relad_workflows.pool import WatchedPool, Worker, on_gpu

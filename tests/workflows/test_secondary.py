@@ -9,7 +9,7 @@ from wiring import loose_wires
 
 from relad_bids.masks import CENTILOID
 from relad_bids.pet.sharpness import Sharpness
-from relad_bids.plan import Atlas
+from relad_bids.sessions import Atlas
 from relad_workflows.session import init_session_wf
 
 KNOWN = {"FullWidthHalfMaximum": 6.0}

@@ -9,7 +9,7 @@ from relad_bids.bids.outputs import PRODUCTS
 from relad_bids.interfaces.atlas import AdoptLabels
 from relad_bids.interfaces.outputs import SaveDerivatives
 from relad_bids.interfaces.reuse import AdoptMask, AdoptT1w, AdoptWarp
-from relad_bids.plan import Atlas, Derived, Labels, Lesion, Reused
+from relad_bids.sessions import Atlas, Derived, Labels, Lesion, Reused
 from relad_workflows.outputs import reference_label
 from relad_workflows.session import init_session_wf
 

@@ -15,7 +15,6 @@ from relad_bids.interfaces.atlas import AlignAtlas, WarpAtlas
 from relad_bids.interfaces.correct import CorrectPartialVolume
 from relad_bids.interfaces.quantify_atlas import MeasureAtlasSpread, QuantifyAtlas
 from relad_bids.model.card import Card
-from relad_bids.plan import Atlas, Measured, Unit
 from relad_bids.records import (
     Sidecars,
     intervals,
@@ -26,6 +25,7 @@ from relad_bids.records import (
 from relad_bids.records_atlas import atlas_context, atlas_sidecar, table_sidecar
 from relad_bids.records_measured import measured_context, measured_sidecars
 from relad_bids.records_secondary import measured_pvc, pvc_columns, synthetic_pvc
+from relad_bids.sessions import Atlas, Measured, Unit
 from relad_bids.tables import tracers
 from relad_bids.vois import reference_of_tracer
 from relad_workflows.measured import suv_input

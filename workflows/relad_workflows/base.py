@@ -8,7 +8,7 @@ from nipype.pipeline.engine import Workflow
 
 from relad_bids.config import Config
 from relad_bids.model.card import Card
-from relad_bids.plan import Unit
+from relad_bids.sessions import Unit
 from relad_workflows.session import init_session_wf
 
 

@@ -9,9 +9,9 @@ from relad_bids.config import Config
 from relad_bids.interfaces.mri import CheckImage, CorrectBias, RegisterFlair, ResampleToGrid
 from relad_bids.interfaces.reuse import AdoptLesion
 from relad_bids.model.card import Card
-from relad_bids.plan import Unit
 from relad_bids.records import Sidecars, grid_spec, resolution_label
 from relad_bids.records_prepared import lesion_on_flair
+from relad_bids.sessions import Unit
 from relad_workflows.outputs import LESION_PRODUCTS, init_ds_node
 from relad_workflows.prepare import IMAGE_MEM_GB
 

@@ -15,7 +15,6 @@ from relad_bids.interfaces.correct import CorrectPartialVolume
 from relad_bids.interfaces.pet import RealignPET, RegisterPET, ResampleFrames, ScorePET
 from relad_bids.interfaces.quantify import QuantifyPET
 from relad_bids.model.card import Card
-from relad_bids.plan import Measured, Unit
 from relad_bids.records import Sidecars, resolution_label
 from relad_bids.records_measured import (
     PRODUCTS,
@@ -25,6 +24,7 @@ from relad_bids.records_measured import (
     measured_sidecars,
 )
 from relad_bids.records_secondary import masks_of, measured_pvc, pvc_columns
+from relad_bids.sessions import Measured, Unit
 from relad_bids.vois import reference_of_tracer, second_references
 from relad_workflows.masks import add_masks
 from relad_workflows.outputs import init_ds_node, reference_label

@@ -20,7 +20,7 @@ from relad_bids.interfaces.mri import (
 from relad_bids.interfaces.network import NormaliseMRI
 from relad_bids.interfaces.quality import MeasureFlair, MeasureT1w
 from relad_bids.interfaces.reuse import AdoptMask, AdoptT1w, AdoptWarp
-from relad_bids.plan import NOTHING_REUSED, Reused
+from relad_bids.sessions import NOTHING_REUSED, Reused
 
 IMAGE_MEM_GB = 1.0
 """Peak of a step that holds a 1 mm head two or three times in float32, with ants imported."""

@@ -15,7 +15,6 @@ from relad_bids.interfaces.mri import ResampleToGrid
 from relad_bids.interfaces.network import SynthesisePET, network_mem_gb
 from relad_bids.interfaces.report import WriteReport
 from relad_bids.model.card import Card
-from relad_bids.plan import Unit
 from relad_bids.records import (
     Sidecars,
     atlas_of,
@@ -26,6 +25,7 @@ from relad_bids.records import (
     session_flags,
     steps_of,
 )
+from relad_bids.sessions import Unit
 from relad_workflows.atlas import add_atlas, alignment
 from relad_workflows.lesion import add_lesion
 from relad_workflows.measured import add_measured

@@ -12,7 +12,6 @@ from relad_bids.core.samples import has_spread
 from relad_bids.data.template import ATLAS_SPACE
 from relad_bids.interfaces.quantify import WarpActivity
 from relad_bids.model.card import Card
-from relad_bids.plan import Unit
 from relad_bids.records import (
     Sidecars,
     atlas_of,
@@ -23,6 +22,7 @@ from relad_bids.records import (
     statement,
 )
 from relad_bids.records_secondary import masks_of, pvc_columns, synthetic_pvc
+from relad_bids.sessions import Unit
 from relad_bids.tables import tracers
 from relad_bids.vois import reference_of_tracer, second_references
 from relad_workflows.masks import add_masks
