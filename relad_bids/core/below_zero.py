@@ -28,7 +28,15 @@ DARKEST = 0.001
 def below_zero(values: NDArray[np.floating]) -> float:
     """Return the share of the voxels (zeros and padding left out) that tissue has below zero.
 
-    0 where they lie no deeper than the ripples of an interpolation.
+    Parameters
+    ----------
+    values : (I, J, K) float
+        MRI in arbitrary units, finite.
+
+    Returns
+    -------
+    float
+        0 to 1; 0 where they lie no deeper than the ripples of an interpolation.
     """
     own = _own(values)
     if not own.size or float(own.min()) >= 0:

@@ -12,6 +12,10 @@ from scipy import ndimage
 USUAL_ML = (800.0, 2000.0)
 """Brain with its fluid, of adults; wide."""
 
+LEAST_KEPT = 0.85
+"""Dice of the refined mask and the outline it came from, below which the refinement ran away;
+``benchmarks/preparation_mask.py`` prints it of real heads and phantoms."""
+
 POSSIBLE_ML = (300.0, 2600.0)
 """Outside of it there is no brain to work with."""
 

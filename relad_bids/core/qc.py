@@ -107,8 +107,8 @@ QC_COLUMNS: Mapping[str, dict[str, object]] = {
     },
     "mask_kept": {
         "Description": "Dice of the mask that follows the image and the template's outline it "
-        "began as; below 0.85 the outline is used (`template-head-unrefined`). n/a for the masks "
-        "of others"
+        f"began as; below {brain.LEAST_KEPT:g} the outline is used (`template-head-unrefined`). "
+        "n/a for the masks of others"
     },
     "flair_cost": {"Description": "Cost of the FLAIR to T1w registration; lower is better"},
     "flair_init": {"Description": "First guess that led to the lowest cost"},

@@ -13,6 +13,7 @@ from ants import ANTsImage
 from numpy.typing import NDArray
 
 from relad_bids.core.brain_checks import (
+    LEAST_KEPT,
     POSSIBLE_ML,
     BrainChecks,
     check_brain,
@@ -27,10 +28,6 @@ from relad_bids.mri.refine import refine
 from relad_bids.mri.resample import like, resample
 from relad_bids.mri.stages import Stage, register
 from relad_bids.mri.stripped import is_stripped, stripped_brain
-
-LEAST_KEPT = 0.85
-"""Dice of the refined mask and the outline it came from, below which the refinement ran away;
-``benchmarks/preparation_mask.py`` prints it of real heads and phantoms."""
 
 STIFF_WARP = Stage(transform="SyN[0.2,6,2]", iterations=(30,), shrink=(4,), sigmas=(2,))
 """Bends over centimetres only. A free warp lets the template's thin fluid follow the grey matter
