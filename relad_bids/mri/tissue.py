@@ -131,8 +131,7 @@ def _even(
         np.ascontiguousarray(values[box]), spacing=t1w.spacing, direction=t1w.direction
     )
     even = values.copy()
-    seen = like(brain, inside[box])
-    even[box] = correct_bias(brain, seen, working_mm=FIELD_MM, means=False).numpy()
+    even[box] = correct_bias(brain, like(brain, inside[box]), working_mm=FIELD_MM).numpy()
     return even
 
 

@@ -3,14 +3,7 @@ import numpy as np
 import pytest
 
 from relad_bids.errors import ImageError
-from relad_bids.mri.bias import (
-    UPPER_HEAD_MM,
-    block_means,
-    correct_bias,
-    first_of_block,
-    foreground,
-    upper_head,
-)
+from relad_bids.mri.bias import UPPER_HEAD_MM, correct_bias, foreground, upper_head
 from relad_bids.mri.resample import like
 
 
@@ -58,53 +51,6 @@ def test_constant_image_is_refused(head):
         correct_bias(like(head, np.zeros(head.shape)))
 
 
-def test_means_are_of_what_is_seen_of_each_block():
-    rng = np.random.default_rng(5)
-    values = rng.uniform(1, 2, (7, 6, 10)).astype(np.float32)
-    seen = rng.uniform(size=values.shape) < 0.6
-    mean, found = block_means(values, seen, np.array([2, 3, 5]))
-    assert mean.shape == found.shape == (4, 2, 2)
-    for i, j, k in np.ndindex(mean.shape):
-        block = np.s_[2 * i : 2 * i + 2, 3 * j : 3 * j + 3, 5 * k : 5 * k + 5]
-        inside = values[block][seen[block]]
-        # Of 30 voxels, also where the last block holds 15 of the image.
-        assert found[i, j, k] == (inside.size >= 15)
-        np.testing.assert_allclose(mean[i, j, k], inside.mean(), rtol=1e-5)  # float32 sums
-
-
-def test_a_block_that_nothing_is_seen_of_is_zero():
-    values, seen = np.ones((4, 4, 4), np.float32), np.zeros((4, 4, 4), bool)
-    seen[:2] = True
-    mean, found = block_means(values, seen, np.array([2, 4, 4]))
-    assert mean.ravel().tolist() == [1, 0]
-    assert found.ravel().tolist() == [True, False]
-
-
-def test_single_voxels_are_the_first_of_their_blocks():
-    values = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
-    found, seen = first_of_block(values, values > 20, np.array([2, 2, 3]))
-    assert found.ravel().tolist() == [0, 3, 10, 13, 40, 43, 50, 53]
-    assert (seen == (found > 20)).all()
-
-
-def test_a_mirrored_head_has_a_mirrored_field():
-    """Means stand for the middle of their blocks: half a block off would show twice over."""
-    shape = (64, 96, 72)  # whole blocks of 8 mm
-    at = np.indices(shape) / np.array(shape).reshape(3, 1, 1, 1) - 0.5
-    tissue = 60.0 + 40.0 * ((at**2).sum(axis=0) < 0.1)
-    values = (tissue * np.exp(np.sin(3 * at[1] + 1))).astype(np.float32)
-
-    def field(stored):
-        image = ants.from_numpy(np.ascontiguousarray(stored), spacing=(2.0, 2.0, 2.0))
-        whole = like(image, np.ones(shape))
-        return np.log(stored / correct_bias(image, whole).numpy())
-
-    one, other = field(values), field(values[:, ::-1])[:, ::-1]
-    assert np.ptp(one) > 0.5
-    # Float32; half a block off would be 0.13.
-    np.testing.assert_allclose(one, other, atol=1e-3)
-
-
 def test_foreground_keeps_dark_tissue():
     rng = np.random.default_rng(3)
     values = np.abs(rng.normal(0, 2, (30, 31, 32))).astype(np.float32)
@@ -140,6 +86,24 @@ def test_the_neck_does_not_matter(head):
     for cut, same in ((9, True), (30, True), (50, False)):
         fewer = ants.from_numpy(np.ascontiguousarray(long[:, :, cut:]), spacing=image.spacing)
         assert np.array_equal(correct_bias(fewer).numpy(), whole[:, :, cut:]) == same
+
+
+def test_where_the_image_ends_below_does_not_move_what_is_looked_at():
+    """The voxels that are looked at are counted from the vertex, whatever is missing below."""
+    rng = np.random.default_rng(2)
+    at = np.indices((60, 62, 80)) / np.array([60, 62, 80]).reshape(3, 1, 1, 1) - 0.5
+    tissue = np.where((at**2).sum(axis=0) < 0.23, rng.choice([30.0, 70.0, 100.0], at[0].shape), 0)
+    whole = (tissue * (1 + at[1])).astype(np.float32)
+
+    def even(cut):
+        image = np.ascontiguousarray(whole[:, :, cut:])
+        return correct_bias(ants.from_numpy(image, spacing=(2.0, 2.0, 2.0))).numpy()[
+            :, :, 40 - cut :
+        ]
+
+    upper = whole[:, :, 40:] > 0
+    # Two voxels, half a step: 0.001 of the logarithm if they were counted from below.
+    np.testing.assert_array_equal(even(4)[upper], even(6)[upper])
 
 
 def test_specks_above_the_head_are_not_the_vertex():
