@@ -22,10 +22,13 @@ from common import relad_bids
 from relad_bids.cli.settings import BUNDLED
 from relad_bids.core.agreement import concordance
 from relad_bids.core.rows import primary_rows
+from relad_bids.evaluate.contender import closed_forms
 from relad_bids.model.checkpoint import load_checkpoint, save_checkpoint
 from relad_bids.tables import tracers
 
 N, SEED = 10, 20260701
+SETTINGS = {"mean": ("n_tracers",), "ridge": ("n_sequences", "n_tracers", "rank")}
+"""What of the architecture the floors are built from."""
 FAMILIES = ("tau", "amyloid", "tspo")
 
 
@@ -39,8 +42,8 @@ def main() -> None:
         subprocess.run(command, check=True)
     checkpoints = {
         "network": model,
-        "regression": without(model, folder / "regression", "gain"),
-        "training mean": without(model, folder / "floor", "gain", "start.loadings"),
+        "regression": floor(model, "ridge", folder / "regression"),
+        "training mean": floor(model, "mean", folder / "floor"),
     }
     tables = {}
     for name, checkpoint in checkpoints.items():
@@ -53,12 +56,15 @@ def main() -> None:
     report(tables, read(data / "derivatives" / "truth", "*_suvr.tsv"))
 
 
-def without(model: Path, out: Path, *tensors: str) -> Path:
-    """The checkpoint with some of its tensors set to 0."""
+def floor(model: Path, kind: str, out: Path) -> Path:
+    """A floor that the checkpoint carries, as a checkpoint of its own."""
     network, card = load_checkpoint(model)
-    for name in tensors:
-        network.state_dict()[name].zero_()
-    save_checkpoint(out, network, replace(card, name=out.name))
+    closed = closed_forms(network, card)[kind]
+    architecture = {name: card.architecture[name] for name in SETTINGS[kind]}
+    closed_card = replace(
+        card, name=out.name, kind=kind, architecture=architecture, diffusion=None, calibration=None
+    )
+    save_checkpoint(out, closed, closed_card)
     return out
 
 
