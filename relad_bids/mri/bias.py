@@ -34,12 +34,12 @@ def correct_bias(
 
     The field is estimated on a coarse grid, which costs a few seconds, and applied to the
     original voxels. The grid is laid out along RAS+ from the first tissue on, along the last axis
-    from the vertex down to below the cerebellum, so that neither the order in which voxels are stored nor the air around the head
-    nor how much of the neck was scanned changes anything: which voxels fall onto it moves the
-    field by 2 % (one standard deviation in the brain, 8 mm), and the volume of a lobe by up to
-    10 %. Means over blocks would not depend on it, and are no way out: blocks deep in white matter are
-    brighter than blocks of cortex and fluid, which N4 then takes for the field (variation of white
-    matter in one head 0.09 in place of 0.055).
+    from the vertex down to below the cerebellum, so that neither the order in which voxels are
+    stored nor the air around the head nor how much of the neck was scanned changes anything:
+    which voxels fall onto it moves the field by 2 % (one standard deviation in the brain, 8 mm),
+    and the volume of a lobe by up to 10 %. Means over blocks would depend on it less, and are no
+    way out: blocks deep in white matter are brighter than blocks of cortex and fluid, which N4
+    takes for the field (variation of white matter in one head 0.09 in place of 0.055).
 
     Parameters
     ----------
