@@ -161,9 +161,12 @@ def _statistics(
     )
     n_draws, kept = settings.n_draws, results.tables.get("retest")
     LOGGER.info("comparing %d pairs of regional values", len(pairs))
-    results.add(*agreement_tables(results.pairs, floors, rng=rng("agreement"), n_draws=n_draws))
+    repeats = None if kept is None else kept.frame
+    results.add(
+        *agreement_tables(results.pairs, floors, repeats, rng=rng("agreement"), n_draws=n_draws)
+    )
     results.add(mixed(pairs, people))
-    results.add(ceiling_table(pairs, None if kept is None else kept.frame))
+    results.add(ceiling_table(pairs, repeats))
     results.add(*positivity_tables(results.pairs, floors, rng=rng("positivity"), n_draws=n_draws))
     results.add(subgroups(results.pairs, people, rng=rng("subgroups"), n_draws=n_draws))
 

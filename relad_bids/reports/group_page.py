@@ -45,6 +45,12 @@ AT_CUTOFF = {
     "logistic_slope": ("logistic slope", 2), "truth_cutoff": ("cut-off, measured", 2),
     "estimate_cutoff": ("cut-off, synthetic", 2),
 }  # fmt: skip
+OF_LINES = {
+    "passing_bablok_slope": ("Passing-Bablok slope", 2),
+    "passing_bablok_intercept": ("intercept", 3),
+    "deming_slope": ("Deming slope", 2), "deming_intercept": ("intercept", 3),
+    "deming_error_ratio": ("error ratio", 2),
+}  # fmt: skip
 IN_GROUPS = {
     "bias": ("bias", 3),
     "mae": ("MAE", 3),
@@ -196,6 +202,15 @@ def _pictures(
 
 
 def _blocks(voi: str, tables: Tables) -> Iterator[Block]:
+    lines = tables["agreement"].query("voi == @voi")
+    if len(lines := lines[lines["metric"].isin(OF_LINES)]):
+        yield Block(
+            "Method comparison",
+            "The line of synthetic on measured SUVr where both have error; ideal: slope 1, "
+            "intercept 0. One scan of each participant. The error ratio is that of test and "
+            "retest where both are known; 1 supposes that both have the same error.",
+            pivoted(lines, ["voi"], OF_LINES),
+        )
     if len(ceiling := _primary(tables.get("ceiling"))):
         shown = ceiling.rename(
             columns={"r_max": "value", "r_max_low": "low", "r_max_high": "high"}

@@ -11,7 +11,7 @@ import pytest
 from cohort import CHECKPOINT, Cohort, people, write_checkpoint
 
 from relad_bids.bids.outputs import GROUP_STATISTICS
-from relad_bids.core.agreement import concordance
+from relad_bids.core.agreement import agreement, concordance
 from relad_bids.errors import DataError, UsageError
 from relad_bids.files import read_table, write_table
 from relad_bids.group.run import run
@@ -64,6 +64,23 @@ def test_agreement_is_that_of_the_pairs(table):
     assert row["low"].item() < expected < row["high"].item()
     assert row["n"].item() == 25
     assert np.isnan(row["mean"].item())
+
+
+def test_lines_of_method_comparison_stand_behind_the_other_measures(made, table):
+    """Of test and retest nothing is known here: the ratio of errors is 1."""
+    found, paired = table("agreement_stats"), table("paired_voi")
+    voi = "amyloid-composite"
+    here = found.query("tracer == 'pib' and voi == @voi")
+    assert here.index.tolist() == list(range(here.index[0], here.index[-1] + 1))
+    value = here.set_index("metric")["value"]
+    rows = paired.query("tracer == 'pib' and voi == @voi").dropna(
+        subset=["real_suvr", "synthetic_suvr"]
+    )
+    line = agreement(rows["synthetic_suvr"], rows["real_suvr"]).deming(error_ratio=1)
+    assert value["deming_slope"] == pytest.approx(float(line[0]), rel=1e-4)
+    assert value["deming_error_ratio"] == 1
+    assert np.isfinite(value["passing_bablok_slope"])
+    assert "Method comparison" in (made[0] / "group.html").read_text()
 
 
 def test_verdicts_name_the_floors(table):
@@ -221,6 +238,13 @@ def test_repeated_scans(tmp_path):
     # Two years of 0.03 apart, once for each person: 0.06 / sqrt 2.
     np.testing.assert_allclose(retest["value"], 0.06 / np.sqrt(2), rtol=0.2)
     assert (retest["n"] == 12).all()
+    # The line of method comparison weighs the errors as test and retest tell of them.
+    within = statistic(root, "retest_stats").query("metric == 'within_sd'")
+    of = within[within["voi"] == "amyloid-composite"].set_index("source")["value"]
+    lines = statistic(root, "agreement_stats").query("voi == 'amyloid-composite'")
+    ratio = lines.set_index("metric")["value"]["deming_error_ratio"]
+    assert ratio == pytest.approx((of["synthetic"] / of["real"]) ** 2, rel=1e-4)
+    assert ratio != 1
 
 
 def test_combat_takes_a_site_out_of_each_source(tmp_path):
