@@ -14,7 +14,7 @@ from relad_bids.core.method_comparison import METHOD_METRICS, method_table
 from relad_bids.core.skill import SKILL_COLUMNS, skill_table
 from relad_bids.group.paired import SESSION
 from relad_bids.group.people import People
-from relad_bids.group.predictors import DEMOGRAPHICS, predictors_of
+from relad_bids.group.predictors import DEMOGRAPHICS, partly_known, predictors_of
 from relad_bids.group.scans import compared, primary_voi
 from relad_bids.group.written import Table
 
@@ -31,8 +31,9 @@ FLOOR_WORDS: Mapping[str, str] = {
     "rises, so that correlations and slopes of it mean nothing and are n/a",
     "age_sex": "least squares on age and sex, from the other participants; for the same reason "
     "its AUC lies a little below 0.5 where it knows nothing",
-    "ridge": "ridge regression on regional MRI volumes (and age and sex, where known), fitted in "
-    "nine tenths of the participants for the tenth",
+    "ridge": "ridge regression on regional MRI volumes (and age and sex, where known; APOE e4 and "
+    "white matter hyperintensities, where participants.tsv has them of everybody), fitted in nine "
+    "tenths of the participants for the tenth",
     "permuted": "the synthetic SUVr of another participant, drawn at random",
 }
 
@@ -102,6 +103,7 @@ def with_floors(
             "columns): the floor of demographics is left out."
         )
     if len(volumes.columns):
+        notes.extend(partly_known(pairs, people))
         sessions = pairs.groupby(["participant_id", "session_id"], dropna=False, sort=False)
         scans = pairs.assign(scan=sessions.ngroup())
         once = scans.drop_duplicates("scan").set_index("scan")

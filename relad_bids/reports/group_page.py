@@ -366,7 +366,8 @@ def _definitions(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Measure -> what it is, from the dictionaries of the tables."""
     found: dict[str, str] = {}
     for entries in columns.values():
-        levels = entries.get("metric", {}).get("Levels", {})
-        levels |= entries.get("model", {}).get("Levels", {}) if "score" in entries else {}
+        models = entries.get("model", {}).get("Levels", {}) if "score" in entries else {}
+        # A dictionary of its own: those of the columns are constants of their modules.
+        levels = {**entries.get("metric", {}).get("Levels", {}), **models}
         found |= {str(name): str(words) for name, words in levels.items()}
     return found

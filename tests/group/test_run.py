@@ -69,11 +69,10 @@ def test_agreement_is_that_of_the_pairs(table):
 def test_lines_of_method_comparison_stand_behind_the_other_measures(made, table):
     """Of test and retest nothing is known here: the ratio of errors is 1."""
     found, paired = table("agreement_stats"), table("paired_voi")
-    voi = "amyloid-composite"
-    here = found.query("tracer == 'pib' and voi == @voi")
+    here = found.query("tracer == 'pib' and voi == 'amyloid-composite'")
     assert here.index.tolist() == list(range(here.index[0], here.index[-1] + 1))
     value = here.set_index("metric")["value"]
-    rows = paired.query("tracer == 'pib' and voi == @voi").dropna(
+    rows = paired.query("tracer == 'pib' and voi == 'amyloid-composite'").dropna(
         subset=["real_suvr", "synthetic_suvr"]
     )
     line = agreement(rows["synthetic_suvr"], rows["real_suvr"]).deming(error_ratio=1)
@@ -325,6 +324,32 @@ def test_scores(scored):
     assert best["M3"] > best["M0"]
     told = json.loads((scored / "group" / "desc-cognition_stats.json").read_text())
     assert "data-processing inequality" in told["Theory"]
+
+
+@pytest.mark.parametrize("known", ["all", "all but one"])
+def test_apoe_and_hyperintensities_are_told_where_they_are_known_of_everybody(
+    scored, tmp_path, known
+):
+    """Of a cohort that lacks one of them they are in no model, and nobody is left out."""
+    table = read_table(scored / "participants.tsv")
+    apoe = ["e3/e4" if index % 3 else "e3/e3" for index in range(50)]
+    wmh = [1.0 + index % 7 for index in range(50)]
+    if known != "all":
+        apoe[7], wmh[9] = None, None
+    write_table(tmp_path / "people.tsv", table.assign(apoe=apoe, wmh_ml=wmh))
+    group(scored, scores=("mmse",), n_permutations=0, participants_tsv=tmp_path / "people.tsv")
+    found = statistic(scored, "cognition_stats").query("sample == 'all' and metric == 'r2'")
+    width = found.set_index("model")["n_predictors"]
+    more = 1 if known == "all" else 0
+    assert width["M0"] == 3 + more  # age, sex, one of two sites
+    group(scored, scores=("mmse",), n_permutations=0)
+    plain = statistic(scored, "cognition_stats").query("sample == 'all' and metric == 'r2'")
+    assert width["M1"] == plain.set_index("model")["n_predictors"]["M1"] + 2 * more
+    assert set(found["n"]) == {50}
+    group(scored, participants_tsv=tmp_path / "people.tsv")
+    page = (scored / "group.html").read_text()
+    told = "APOE e4 is known of 49 of 50 participants: it is in no model" in page
+    assert told == (known != "all")
 
 
 def test_nothing_of_the_network_is_loaded(tmp_path):
