@@ -162,7 +162,7 @@ def _designs(sample: Sample) -> dict[str, Values]:
 
 def _bounded(sample: Sample, designs: Mapping[str, Values], folds: Split) -> dict[str, Values]:
     """The same score by models that know the end of its scale, or its steps, if it has such."""
-    found = {}
+    found: dict[str, Values] = {}
     if bound := bound_of(sample.score):
         found |= {
             name: nested_tobit(designs[plain], sample.score, folds, bound)

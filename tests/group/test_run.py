@@ -39,6 +39,17 @@ def test_each_table_has_a_dictionary_that_explains_it(made):
         assert told["ReferenceRegion"]["pib"] == ["cerebellum-whole"]
         assert (told["BootstrapDraws"], told["Seed"]) == (200, 0)
         assert str(root) not in json.dumps(told)
+        assert told["GeneratedBy"][0]["Name"] == "relad-bids"
+        assert all(
+            told[name]["Derivative"] and told[name]["LongName"] for name in read_table(path)
+        )
+    for path in root.glob("*.tsv"):
+        if path.name != "participants.tsv":
+            told = json.loads(path.with_suffix(".json").read_text())
+            assert set(read_table(path)) <= set(told), path.name
+            assert told["GeneratedBy"][0]["Name"] == "relad-bids"
+            if "kinpar" in path.name:
+                assert told["ReferenceRegion"]["pib"] == ["cerebellum-whole"]
     assert "group" in (root / ".bidsignore").read_text().splitlines()
 
 

@@ -57,12 +57,13 @@ def test_every_product_is_connected(session_wf, case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_image_and_table_of_pet_has_its_sidecar(session_wf, case):
+def test_every_image_and_table_has_its_sidecar(session_wf, case):
     workflow = session_wf(**case)
     for sink in sinks(workflow):
         for product in sink.interface._products:
             is_image = PRODUCTS[product].extension == ".nii.gz"
-            assert (product in sink.inputs.sidecars) is (is_image or product.endswith("kinpar"))
+            is_table = product.endswith("kinpar") or product in ("morph", "qc")
+            assert (product in sink.inputs.sidecars) is (is_image or is_table)
         facts = {name for name in wires_into(workflow, sink) if name.endswith("_facts")}
         assert {name.removesuffix("_facts") for name in facts} <= set(sink.inputs.sidecars)
 

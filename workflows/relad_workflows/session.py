@@ -25,6 +25,7 @@ from relad_bids.records import (
     session_flags,
     steps_of,
 )
+from relad_bids.records_tables import table_dictionaries
 from relad_bids.sessions import Unit
 from relad_workflows.atlas import add_atlas, alignment
 from relad_workflows.lesion import add_lesion
@@ -208,7 +209,10 @@ def _save_anat(workflow: Workflow, unit: Unit, card: Card, config: Config) -> No
         output_dir=config.output_dir,
         space=card.space,
         resolution=resolution_label(card),
-        sidecars=Sidecars(unit, card, config).anat(products, source="t1w"),
+        sidecars={
+            **Sidecars(unit, card, config).anat(products, source="t1w"),
+            **table_dictionaries(),
+        },
         extra=dict.fromkeys(("dseg", "dseg_table", "morph"), atlas_of(unit)),
         name="ds_anat",
     )
