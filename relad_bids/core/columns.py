@@ -130,6 +130,7 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "negative_voxels": "more than 1 % of the VOI's voxels are below 0, which no activity "
             "is",
             "labels_suspect": "the given labels and the white matter of the T1w overlap little",
+            "window_mismatch": "frames cover less than a quarter of the tracer's window: no value",
             "window_partial": "frames cover a part of the tracer's window",
             "window_assumed": "the scan does not say when it was made; taken as the window",
             "scanrelative_fixed": "frame times counted from the start of the scan were shifted",

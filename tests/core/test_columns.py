@@ -89,12 +89,13 @@ def test_each_table_of_a_session_has_a_dictionary_of_its_columns():
 
 
 CLOSED = (
-    "window_partial", "window_assumed", "units_unknown", "nodecay", "ref_fov", "ref_small",
-    "voi_fov", "voi_small", "labels_missing", "coreg_suspect", "motion_high", "negative_voxels",
+    "window_mismatch", "window_partial", "window_assumed", "units_unknown", "nodecay", "ref_fov",
+    "ref_small", "voi_fov", "voi_small", "labels_missing", "coreg_suspect", "motion_high",
+    "negative_voxels",
     "lowres", "single_sample", "pseudo_reference", "offtarget_risk",
 )  # fmt: skip
-"""Of pet-quantification 6.2, what the participant level can find. A scan of window_mismatch has no
-table, ref_outlier needs a cohort, and a network's answer has no minimum to be told of."""
+"""Of pet-quantification 6.2, what the participant level can find: ref_outlier needs a cohort, and
+a network's answer has no minimum to be told of."""
 
 
 @pytest.mark.parametrize("flag", CLOSED)

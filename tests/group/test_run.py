@@ -227,6 +227,35 @@ def test_the_same_run_writes_the_same_bytes_and_leaves_nothing_old(tmp_path):
     assert {path.name: path.read_bytes() for path in (root / "group").iterdir()} == first
 
 
+def test_a_scan_that_missed_its_window_fails_and_costs_the_others_nothing(tmp_path):
+    root = tmp_path / "out"
+    cohort, who = Cohort(root), people(50)
+    rng = np.random.default_rng(1)
+    for person in who:
+        missed = person.label == "007"
+        cohort.session(person, "pib", sources=("synthetic",) if missed else ("synthetic", "real"))
+        if missed:
+            cohort.session(
+                person, "pib", sources=("real",), noise=np.nan, flags=("window_mismatch",)
+            )
+    mmse = [round(28 - 3 * person.burden + rng.normal(0, 1), 1) for person in who]
+    cohort.participants(who, mmse=mmse)
+    group(root, combat="site", scores=("mmse",), n_permutations=0)
+    wide = statistic(root, "wide_voi").query("SOURCE == 'real'").set_index("participant_id")
+    told = wide.loc["sub-007", ["qc_flag", "TRACER_SUVR_WARNING", "QC_FLAGS"]].tolist()
+    assert told == [0, 1, "window_mismatch"]
+    assert np.isnan(wide.loc["sub-007", "SUMMARY_SUVR"])
+    assert wide["qc_flag"].sum() == 2 * 49
+    agreed = statistic(root, "agreement_stats").query("voi == 'amyloid-composite'")
+    assert set(agreed["n"]) == {49}
+    held = statistic(root, "combat_voi").query("source == 'real'")
+    assert held["suvr_combat"].notna().sum() > 49
+    scores = statistic(root, "cognition_stats").query("metric == 'r2'")
+    n = scores.groupby("sample")["n"].max()
+    assert (n["all"], n["with-measured"]) == (50, 49)
+    assert "M3" in set(scores.query("sample == 'with-measured'")["model"])
+
+
 def test_repeated_scans(tmp_path):
     root = tmp_path / "out"
     cohort = Cohort(root)

@@ -9,7 +9,7 @@ from relad_bids.bids.outputs import PRODUCTS
 from relad_bids.interfaces.atlas import AdoptLabels
 from relad_bids.interfaces.outputs import SaveDerivatives
 from relad_bids.interfaces.reuse import AdoptMask, AdoptT1w, AdoptWarp
-from relad_bids.sessions import Atlas, Derived, Labels, Lesion, Reused
+from relad_bids.sessions import Atlas, Derived, Labels, Lesion, Reused, Unread
 from relad_workflows.outputs import reference_label
 from relad_workflows.session import init_session_wf
 
@@ -54,6 +54,20 @@ def test_every_product_is_connected(session_wf, case):
         assert products <= connected
         assert connected <= products | {f"{name}_facts" for name in products}
         assert products <= set(PRODUCTS)
+
+
+def test_a_scan_that_missed_its_window_has_a_table_and_no_image(card, config, unit):
+    scan = tiny_measured(config, weights=(), flags=("window_mismatch",))
+    unread = (Unread(scan.label, scan.path, "too early"),)
+    unread += (replace(unread[0], missed=scan),)
+    workflow = init_session_wf(replace(unit(), unread=unread), card=card, config=config)
+    sink = workflow.get_node("ds_missed_ses_a_pib")
+    assert sink.interface._products == ("measured_kinpar",)
+    assert wires_into(workflow, sink) == {"measured_kinpar"}
+    assert workflow.get_node("tell_missed_ses_a_pib").inputs.flags[0] == "window_mismatch"
+    assert not [
+        name for name in workflow.list_node_names() if "register_" in name and "pib" in name
+    ]
 
 
 @pytest.mark.parametrize("case", CASES)
