@@ -99,12 +99,11 @@ def run(settings: GroupSettings) -> Iterator[Path]:
     require_writable(root)
     joined = [join_tables(paths, root / name) for name, paths in found.items()]
     qc = _join_qc(root, folders)
-    rows = read_rows(joined)
-    regions = reference_regions(rows)
+    scans = sort_scans(read_rows(joined))
+    regions = reference_regions(scans.primary)
     for one in joined:
         _describe(root, one, regions, settings)
         yield one.path
-    scans = sort_scans(rows)
     results = Results(notes=[*scans.notes, *notes], qc=pd.DataFrame() if qc is None else qc)
     if people.path is None:
         results.notes.append(

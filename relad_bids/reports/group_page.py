@@ -11,6 +11,7 @@ import pandas as pd
 
 from relad_bids.core.cognition import THEORY
 from relad_bids.core.columns import SYNTHETIC_STATEMENT
+from relad_bids.core.regional_mixed import OVERALL
 from relad_bids.core.skill import SKILL_COLUMNS
 from relad_bids.files import write_text
 from relad_bids.reports.charts import agreement_figure
@@ -290,12 +291,13 @@ def _others(tables: Tables) -> Iterator[Block]:
             change_lines(rows),
             tuple(_of_change(str(tracer), rows)),
         )
-    if len(mixed := tables.get("mixed", _NONE)):
+    if len(mixed := _of_primary_regions(tables.get("mixed", _NONE))):
         yield Block(
             "Whether the source changes the values",
             "Mixed models of measured and synthetic SUVr together, with an intercept for each "
             "participant. source[T.synthetic]: synthetic - measured in the first tracer; its "
-            "product with a tracer: by how much that differs there.",
+            "product with a tracer: by how much that differs there. Over all regions of a tracer "
+            "it is the mean; regions one by one stand in the table.",
             effect_lines(mixed),
             tuple(_of_source(mixed)),
         )
@@ -315,6 +317,16 @@ def _others(tables: Tables) -> Iterator[Block]:
                     ["tracer", "source", "site"],
                     {"shift": ("shift [range]", 3), "scale": ("SD ratio", 2)}),
         )  # fmt: skip
+
+
+def _of_primary_regions(mixed: pd.DataFrame) -> pd.DataFrame:
+    """The models of single regions, and of those over all the mean over regions."""
+    if mixed.empty:
+        return mixed
+    mean = mixed["term"].isna() | (mixed["term"] == OVERALL)
+    kept = mixed[(mixed["voi"] != "all") | mean]
+    words = "all regions, " + kept["tracer"].astype(str)
+    return kept.assign(voi=kept["voi"].where(kept["voi"] != "all", words))
 
 
 def _of_change(tracer: str, rows: pd.DataFrame) -> Iterator[Picture]:
