@@ -10,6 +10,7 @@ from relad_bids.bids.sidecars import sidecar
 from relad_bids.config import Config
 from relad_bids.model.card import Card
 from relad_bids.records import resolution_label, resolution_text
+from relad_bids.records_tables import table_dictionaries
 from relad_bids.sessions import Atlas, Unit
 
 CUT = {"gm": " and cut by the participant's grey matter", "none": ""}
@@ -21,12 +22,12 @@ def atlas_context(atlas: Atlas, context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def atlas_sidecar(atlas: Atlas, card: Card, config: Config) -> dict[str, dict[str, Any]]:
-    """JSON of the labels as applied."""
+    """JSON of the labels as applied, and of the table of their volumes."""
     made = f"Labels of {atlas.label}, warped from {atlas.space}{CUT[config.atlas_cut]}"
     facts = {"Description": made, "SpatialReference": "orig", "SkullStripped": True}
     text = resolution_text(card)
     one = sidecar("dseg", sources=[atlas.uri], space=card.space, resolution=text, facts=facts)
-    return {"dseg": one}
+    return {"dseg": one, "morph": table_dictionaries()["morph"]}
 
 
 def table_sidecar(

@@ -60,6 +60,9 @@ class Unread:
     """Of its session."""
     path: Path
     reason: str
+    missed: Measured | None = None
+    """Where it missed its tracer's window and nothing else: what its table says, n/a in each row.
+    """
 
 
 @dataclass(frozen=True)

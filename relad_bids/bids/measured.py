@@ -15,7 +15,7 @@ from typing import Any
 from relad_bids.bids.images import require_readable
 from relad_bids.errors import DataError, ReladError
 from relad_bids.pet.fields import Fields
-from relad_bids.pet.reading import read_scan
+from relad_bids.pet.reading import WindowMissedError, read_scan
 from relad_bids.pet.selection import PETScan, require_single, select_scans, uncorrected
 from relad_bids.pet.sharpness import Key as PSFKey
 from relad_bids.pet.sharpness import Width, read_sharpness
@@ -211,7 +211,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _measured(
     scan: PETScan, fields: Fields, wanted: Wanted, weights: Mapping[str, float]
-) -> Measured:
+) -> Measured | Unread:
     path = Path(scan.path)
     tracer = tracers()[str(scan.tracer)]
     reference_of_tracer(tracer.name, wanted.references)
@@ -219,22 +219,28 @@ def _measured(
     session = scan.entities.get("session")
     entities = _entities(scan, tracer)
     key = (scan.entities["subject"], session or "", entities["trc"])
-    return Measured(
-        path=path,
-        subject=scan.entities["subject"],
-        session=session,
-        tracer=tracer.name,
-        entities=entities,
-        sharpness=read_sharpness(fields, key, table=wanted.psf, target_mm=wanted.fwhm_mm),
-        reading=read_scan(
+    problem = ""
+    try:
+        reading = read_scan(
             fields,
             tracer,
             n_frames=n_frames,
             window=wanted.windows.get(tracer.name),
             scan_start_min=wanted.scan_starts.get(tracer.name),
             weight_kg=weights.get(scan.entities["subject"]),
-        ),
+        )
+    except WindowMissedError as error:
+        reading, problem = error.reading, str(error)
+    found = Measured(
+        path=path,
+        subject=scan.entities["subject"],
+        session=session,
+        tracer=tracer.name,
+        entities=entities,
+        sharpness=read_sharpness(fields, key, table=wanted.psf, target_mm=wanted.fwhm_mm),
+        reading=reading,
     )
+    return replace(_unread(scan, problem), missed=found) if problem else found
 
 
 def _entities(scan: PETScan, tracer: Tracer) -> dict[str, str]:

@@ -13,7 +13,7 @@ from rich.table import Table as Printed
 
 from relad_bids import __version__
 from relad_bids.core.bootstrap import CONFIDENCE
-from relad_bids.core.columns import SYNTHETIC_STATEMENT
+from relad_bids.core.columns import GENERATED_BY, SYNTHETIC_STATEMENT
 from relad_bids.data.template import ATLAS_SPACE
 from relad_bids.evaluate.bench import Bench, can_be_compared
 from relad_bids.evaluate.contender import Contender, Question
@@ -141,7 +141,7 @@ def write_evaluation(
     statement = f"{SYNTHETIC_STATEMENT} {' '.join(dict.fromkeys(page.statements.values()))}"
     common = {
         "SyntheticDataStatement": statement,
-        "GeneratedBy": {"Name": "relad-bids", "Version": __version__},
+        **GENERATED_BY,
         "ReferenceRegion": dict(page.references),
     }
     for name, table in tables.items():

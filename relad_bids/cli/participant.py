@@ -22,7 +22,7 @@ from relad_bids.bids.inputs import Dataset, find_scans
 from relad_bids.bids.labels import find_labels
 from relad_bids.bids.lesions import find_lesions
 from relad_bids.bids.measured import Wanted, find_measured
-from relad_bids.bids.outputs import product_path
+from relad_bids.bids.outputs import product_path, sidecar_path
 from relad_bids.bids.reuse import find_reused
 from relad_bids.bids.runs import measure_run
 from relad_bids.cli.damage import without_damaged_flair
@@ -41,7 +41,7 @@ from relad_bids.cli.telling import tell
 from relad_bids.config import Config
 from relad_bids.core.qc import qc_row
 from relad_bids.errors import InputError, OutputError, Stopped
-from relad_bids.files import require_writable, sweep, write_table, write_text
+from relad_bids.files import json_text, require_writable, sweep, write_table, write_text
 from relad_bids.finished import Task, forget, is_finished, mark, task_of, written
 from relad_bids.model.card import Card
 from relad_bids.model.checkpoint import verify_checkpoint
@@ -59,6 +59,7 @@ from relad_bids.records import (
 from relad_bids.records_measured import measured_tables, measured_text
 from relad_bids.records_prepared import prepared_log
 from relad_bids.records_secondary import measured_pvc, synthetic_pvc
+from relad_bids.records_tables import table_dictionaries
 from relad_bids.resources import available
 from relad_bids.sessions import Left, Measured, Plan, Unit, Unread
 from relad_bids.untrusted import printable
@@ -405,6 +406,8 @@ def _record(left: Left, card: Card, config: Config) -> None:
         }
     )
     write_table(config.output_dir / path, row)
+    dictionary = json_text(table_dictionaries()["qc"])
+    write_text(sidecar_path(config.output_dir / path), dictionary)
 
 
 def _portable(reason: str, config: Config) -> str:

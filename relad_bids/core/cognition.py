@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from relad_bids.core.agreement import agreement
 from relad_bids.core.bootstrap import CONFIDENCE, N_DRAWS, bootstrap_interval
 from relad_bids.core.nested import Split, boosted_on_ridge, nested_ridge, split, training_mean
+from relad_bids.core.ordinal import LEVELS, is_ordinal, nested_ordinal
 from relad_bids.core.tobit import bound_of, nested_tobit
 
 Values = NDArray[np.float64]
@@ -28,18 +29,22 @@ N_PERMUTATIONS = 1000
 
 M0, M1, M2, M3, RIVAL, STRANGER = "M0", "M1", "M2", "M3", "M1+nonlinear", "M1+permuted"
 M1_BOUND, M2_BOUND = "M1 (Tobit)", "M2 (Tobit)"
+M1_STEPS, M2_STEPS = "M1 (ordinal)", "M2 (ordinal)"
 MODELS: Mapping[str, str] = {
-    M0: "age, sex, education and site, as far as known",
-    M1: "M0 and regional MRI volumes",
+    M0: "age, sex, education and site, as far as known; APOE e4 alleles where known of everybody",
+    M1: "M0 and regional MRI volumes; white matter hyperintensities where known of everybody",
     M2: "M1 and synthetic PET",
     M3: "M1 and measured PET: the ceiling",
-    RIVAL: "M1 and boosted trees of the same variables on what M1 leaves over: a non-linear "
-    "function of MRI, the fair rival of M2",
+    RIVAL: "M1 and boosted trees of the same variables on what M1 leaves over, by the weight they "
+    "earn in inner folds: a non-linear function of MRI, the fair rival of M2",
     STRANGER: "M1 and the synthetic PET of another participant: mean over the permutations, with "
     "the range of their middle 95 %",
     M1_BOUND: "M1 that knows the end of the scale: censored (Tobit) ridge regression, where a "
     "tenth of the scores or more lie at their largest or smallest value",
     M2_BOUND: "M2 that knows the end of the scale",
+    M1_STEPS: "M1 that knows the steps of the scale: proportional odds on its line, where the "
+    f"score has {LEVELS[0]} to {LEVELS[1]} different values",
+    M2_STEPS: "M2 that knows the steps of the scale",
 }
 COMPARISONS: Mapping[str, tuple[str, str]] = {
     "M1 - M0": (M1, M0),
@@ -48,6 +53,7 @@ COMPARISONS: Mapping[str, tuple[str, str]] = {
     "M3 - M1": (M3, M1),
     "M3 - M2": (M3, M2),
     "M2 - M1 (Tobit)": (M2_BOUND, M1_BOUND),
+    "M2 - M1 (ordinal)": (M2_STEPS, M1_STEPS),
 }
 METRICS: Mapping[str, str] = {
     "r2": "out-of-fold R2: 1 - SSE / SSE of the training folds' mean; 0 and less is no better",
@@ -66,7 +72,10 @@ THEORY = (
 )
 
 COGNITION_COLUMNS: Mapping[str, dict[str, object]] = {
-    "score": {"Description": "Cognitive score"},
+    "score": {
+        "Description": "Cognitive score; with `change per year` behind it: its slope over the "
+        "years after the scan, of each participant by least squares"
+    },
     "tracer": {"Description": "Canonical tracer name"},
     "sample": {
         "Description": "Participants",
@@ -97,9 +106,9 @@ class Sample:
     score: Values
     """(N,)."""
     person: Values
-    """(N, a): age, sex, education, site."""
+    """(N, a): age, sex, education, site, APOE e4 alleles."""
     mri: Values
-    """(N, b): volumes."""
+    """(N, b): volumes, white matter hyperintensities."""
     synthetic: Values
     """(N, c): SUVr."""
     measured: Values | None = None
@@ -136,7 +145,8 @@ def cognition_table(
     predicted |= _bounded(sample, designs, folds)
     base = training_mean(sample.score, folds)
     widths = {name: x.shape[1] for name, x in designs.items()}
-    widths |= {RIVAL: widths[M1], M1_BOUND: widths[M1], M2_BOUND: widths[M2]}
+    widths |= dict.fromkeys((RIVAL, M1_BOUND, M1_STEPS), widths[M1])
+    widths |= dict.fromkeys((M2_BOUND, M2_STEPS), widths[M2])
     table = _bootstrapped(sample, predicted, base, widths, rng, n_draws, confidence)
     gained = _permuted_r2(sample, folds, base, n_permutations, rng)
     return _with_permutations(table, gained, widths[M2], n)
@@ -151,14 +161,19 @@ def _designs(sample: Sample) -> dict[str, Values]:
 
 
 def _bounded(sample: Sample, designs: Mapping[str, Values], folds: Split) -> dict[str, Values]:
-    """The same score by models that know the end of its scale; none where few lie there."""
-    bound = bound_of(sample.score)
-    if bound is None:
-        return {}
-    return {
-        name: nested_tobit(designs[plain], sample.score, folds, bound)
-        for name, plain in ((M1_BOUND, M1), (M2_BOUND, M2))
-    }
+    """The same score by models that know the end of its scale, or its steps, if it has such."""
+    found: dict[str, Values] = {}
+    if bound := bound_of(sample.score):
+        found |= {
+            name: nested_tobit(designs[plain], sample.score, folds, bound)
+            for name, plain in ((M1_BOUND, M1), (M2_BOUND, M2))
+        }
+    if is_ordinal(sample.score):
+        found |= {
+            name: nested_ordinal(designs[plain], sample.score, folds)
+            for name, plain in ((M1_STEPS, M1), (M2_STEPS, M2))
+        }
+    return found
 
 
 def _bootstrapped(

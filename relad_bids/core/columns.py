@@ -130,6 +130,7 @@ COLUMNS: Mapping[str, dict[str, object]] = {
             "negative_voxels": "more than 1 % of the VOI's voxels are below 0, which no activity "
             "is",
             "labels_suspect": "the given labels and the white matter of the T1w overlap little",
+            "window_mismatch": "frames cover less than a quarter of the tracer's window: no value",
             "window_partial": "frames cover a part of the tracer's window",
             "window_assumed": "the scan does not say when it was made; taken as the window",
             "scanrelative_fixed": "frame times counted from the start of the scan were shifted",
@@ -231,12 +232,44 @@ def _stem(voi: str) -> str:
 
 def dictionary(*, statement: str, **facts: object) -> dict[str, object]:
     """The JSON beside a table: every column, and the statement a reader must see."""
-    columns = {
-        name: {"LongName": _long_name(name), **entry, "Derivative": True}
-        for name, entry in COLUMNS.items()
+    columns = described(COLUMNS)
+    return {**columns, **GENERATED_BY, "SyntheticDataStatement": statement, **facts}
+
+
+GENERATED_BY: Mapping[str, object] = {
+    "GeneratedBy": [{"Name": "relad-bids", "Version": __version__}]
+}
+"""Of every dictionary."""
+
+
+def described(columns: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
+    """Give the entries of a dictionary what all have (pet-quantification 6.4): a name in words,
+    that the values are derived, and where a term is defined elsewhere, its address."""
+    return {
+        name: {
+            "LongName": _long_name(name),
+            **entry,
+            "Derivative": True,
+            **({"TermURL": TERMS[name]} if name in TERMS else {}),
+        }
+        for name, entry in columns.items()
     }
-    made_by = [{"Name": "relad-bids", "Version": __version__}]
-    return {**columns, "GeneratedBy": made_by, "SyntheticDataStatement": statement, **facts}
+
+
+_GLOSSARY = "https://bids-specification.readthedocs.io/en/stable/glossary.html#objects"
+TERMS: Mapping[str, str] = {
+    "participant_id": f"{_GLOSSARY}.columns.participant_id",
+    "session_id": f"{_GLOSSARY}.columns.session_id",
+    "run": f"{_GLOSSARY}.entities.run",
+    "trc_label": f"{_GLOSSARY}.entities.tracer",
+    "voi_space": f"{_GLOSSARY}.entities.space",
+    "unit": f"{_GLOSSARY}.metadata.Units",
+    "centiloid": "https://doi.org/10.1016/j.jalz.2014.07.003",
+    "centaurz": "https://doi.org/10.1002/dad2.12454",
+    "CENTILOIDS": "https://doi.org/10.1016/j.jalz.2014.07.003",
+    "CENTAURZ": "https://doi.org/10.1002/dad2.12454",
+}
+"""Column -> where it is defined: the glossary of BIDS, the papers of the scales."""
 
 
 _WORDS = {
@@ -257,5 +290,5 @@ def _long_name(column: str) -> str:
     'Reference region volume'
     """
     words = [_WORDS.get(word, word) for word in column.split("_")]
-    text = " ".join(word for word in words if word)
+    text = " ".join(word for word in words if word) or column
     return text[0].upper() + text[1:]

@@ -8,6 +8,7 @@ that everything else reads.
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from relad_bids.core.scales import NO_CORRECTION
@@ -64,6 +65,19 @@ def over_another(
     flags = [[SECOND_REFERENCE, *own] for own in table["flags"]]
     again = table.assign(**ratios, flags=flags)
     return referred(again, reference, name=name, method=method)
+
+
+def without_values(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep regions and their volumes, and nothing that an image says of them.
+
+    Parameters
+    ----------
+    table
+        From :func:`relad_bids.core.suvr.voi_table`.
+    """
+    ratios = [f"suvr_{one}" for one in RATIOS]
+    said = ["fov_fraction", "mean", "median", "sd", "p05", "p95", *ratios]
+    return table.assign(**dict.fromkeys(said, np.nan))
 
 
 def second_rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,11 @@ import pandas as pd
 from relad_bids.core.agreement import ASSOCIATIONS
 from relad_bids.core.cohort_floors import left_out, permuted, ridge_on
 from relad_bids.core.evaluation import dictionary, evaluate
+from relad_bids.core.method_comparison import METHOD_METRICS, method_table
 from relad_bids.core.skill import SKILL_COLUMNS, skill_table
 from relad_bids.group.paired import SESSION
 from relad_bids.group.people import People
-from relad_bids.group.predictors import DEMOGRAPHICS, predictors_of
+from relad_bids.group.predictors import DEMOGRAPHICS, partly_known, predictors_of
 from relad_bids.group.scans import compared, primary_voi
 from relad_bids.group.written import Table
 
@@ -30,8 +31,9 @@ FLOOR_WORDS: Mapping[str, str] = {
     "rises, so that correlations and slopes of it mean nothing and are n/a",
     "age_sex": "least squares on age and sex, from the other participants; for the same reason "
     "its AUC lies a little below 0.5 where it knows nothing",
-    "ridge": "ridge regression on regional MRI volumes (and age and sex, where known), fitted in "
-    "nine tenths of the participants for the tenth",
+    "ridge": "ridge regression on regional MRI volumes (and age and sex, where known; APOE e4 and "
+    "white matter hyperintensities, where participants.tsv has them of everybody), fitted in nine "
+    "tenths of the participants for the tenth",
     "permuted": "the synthetic SUVr of another participant, drawn at random",
 }
 
@@ -101,6 +103,7 @@ def with_floors(
             "columns): the floor of demographics is left out."
         )
     if len(volumes.columns):
+        notes.extend(partly_known(pairs, people))
         sessions = pairs.groupby(["participant_id", "session_id"], dropna=False, sort=False)
         scans = pairs.assign(scan=sessions.ngroup())
         once = scans.drop_duplicates("scan").set_index("scan")
@@ -111,9 +114,20 @@ def with_floors(
 
 
 def agreement_tables(
-    pairs: pd.DataFrame, floors: Sequence[str], *, rng: np.random.Generator, n_draws: int
+    pairs: pd.DataFrame,
+    floors: Sequence[str],
+    retest: pd.DataFrame | None,
+    *,
+    rng: np.random.Generator,
+    n_draws: int,
 ) -> tuple[Table, Table]:
-    """Agreement per tracer and VOI, and the skill over each floor with its verdict."""
+    """Agreement per tracer and VOI, and the skill over each floor with its verdict.
+
+    Parameters
+    ----------
+    retest
+        :func:`relad_bids.core.repeats.retest_table` of this dataset; None if there is none.
+    """
     agreed = evaluate(pairs, rng=rng, floors=floors, n_draws=n_draws)
     if "mean" in floors:
         # The mean of the others knows of the person only what is not in it.
@@ -124,7 +138,38 @@ def agreement_tables(
     )  # fmt: skip
     words = {name: FLOOR_WORDS[name] for name in floors}
     facts = {"Floors": words, "Truth": "measured SUVr", "Estimate": "synthetic SUVr"}
+    lines = method_table(
+        pairs, error_ratios=_error_ratios(retest), primary=set(primaries(pairs).items())
+    )
     return (
-        Table("agreement", agreed, dictionary(floors), facts),
+        Table("agreement", _together(agreed, lines), _columns(floors), facts),
         Table("skill", skill, SKILL_COLUMNS, facts),
     )
+
+
+def _error_ratios(retest: pd.DataFrame | None) -> dict[tuple[str, str], float]:
+    """Error variance of synthetic over that of measured PET, where two scans tell of both."""
+    if retest is None:
+        return {}
+    within = retest[retest["metric"] == "within_sd"]
+    table = within.pivot_table("value", ["tracer", "voi"], "source").reindex(
+        columns=["real", "synthetic"]
+    )
+    ratio = (table["synthetic"] / table["real"]) ** 2
+    known = ratio[np.isfinite(ratio) & (ratio > 0)]
+    return {(str(tracer), str(voi)): float(value) for (tracer, voi), value in known.items()}
+
+
+def _together(agreed: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines of each tracer and VOI behind its other measures."""
+    if lines.empty:
+        return agreed
+    both = pd.concat([agreed, lines], ignore_index=True).reindex(columns=agreed.columns)
+    place = both.groupby(["tracer", "voi"], sort=False, observed=True).ngroup()
+    return both.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)
+
+
+def _columns(floors: Sequence[str]) -> dict[str, dict[str, object]]:
+    columns = dictionary(floors)
+    levels = columns["metric"]["Levels"]
+    return {**columns, "metric": {**columns["metric"], "Levels": {**levels, **METHOD_METRICS}}}  # type: ignore[dict-item]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from relad_bids.core.cognition import COGNITION_COLUMNS, THEORY, Sample, cognition_table
 from relad_bids.group.people import People
-from relad_bids.group.predictors import SESSION_KEYS, predictors_of
+from relad_bids.group.predictors import SESSION_KEYS, known_of_all, partly_known, predictors_of
 from relad_bids.group.scans import compared
 from relad_bids.group.seen import Checkpoints, require_unseen
 from relad_bids.group.settings import GroupSettings
@@ -19,6 +19,11 @@ PERSON = ("age", "female", "education")
 
 MAX_YEARS_APART = 0.5
 """Between scan and score (pet-quantification, section 5.7: 6 months on either side)."""
+
+MIN_VISITS, MIN_SPAN_YEARS = 3, 1.0
+"""Scores of a participant, and time between the first and the last of them, from which a change
+is told: two scores fix a line whatever their error, and of MMSE that is a point or two."""
+SLOPE = "change per year"
 
 
 def cognition(
@@ -46,11 +51,12 @@ def cognition(
     require_unseen(used.drop_duplicates("scan"), checkpoints, "a regression of cognitive scores")
     if not people.has("age"):
         notes.append("Age is not known: M0 of the cognitive scores lacks it.")
+    notes.extend(text for text in partly_known(used, people) if text not in notes)
     tables = []
     for tracer, images in used.groupby("tracer", observed=True):
         pet = _by_session(images)
         real = _by_session(rows[(rows["source"] == "real") & (rows["tracer"] == tracer)])
-        for score, values in scores.items():
+        for score, values in with_slopes(scores, pet, times).items():
             for name, sample in _samples(values, pet, real, volumes, people, times).items():
                 found = cognition_table(
                     sample, rng=rng, n_permutations=settings.n_permutations,
@@ -66,12 +72,54 @@ def cognition(
         "ScoreToScan": f"nearest score within {MAX_YEARS_APART:g} years of the scan where the "
         "scores have sessions, and those have times; else of the same session; scores without "
         "sessions go with the first scan, whenever it was",
+        "ChangePerYear": f"of {MIN_VISITS} scores or more over {MIN_SPAN_YEARS:g} year or more, "
+        f"none earlier than {MAX_YEARS_APART:g} years before the participant's first scan",
     }
     return Table("cognition", table, COGNITION_COLUMNS, facts)
 
 
 def _scored(scores: Mapping[str, pd.DataFrame]) -> set[str]:
     return {str(who) for values in scores.values() for who in values["participant_id"]}
+
+
+def with_slopes(
+    scores: Mapping[str, pd.DataFrame], pet: pd.DataFrame, times: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """The scores, and the change per year of those that were asked for again and again.
+
+    Parameters
+    ----------
+    scores
+        Score -> ``participant_id value``, and ``session_id`` where they are of sessions.
+    pet
+        Indexed by participant and session.
+    times
+        ``participant_id session_id years``, as far as known.
+
+    Returns
+    -------
+    dict
+        The same, and ``<score>, change per year`` -> ``participant_id value``, where anybody's is
+        known: least squares over the scores from :data:`MAX_YEARS_APART` before the first scan
+        on. Scores at different times weigh alike, and so do participants.
+    """
+    found = dict(scores)
+    started = pet.index.to_frame(index=False).merge(times, on=list(SESSION_KEYS))
+    first = started.groupby("participant_id")["years"].min().rename("scanned")
+    for name, values in scores.items():
+        if "session_id" not in values or first.empty:
+            continue
+        timed = values.merge(times, on=list(SESSION_KEYS)).merge(first, on="participant_id")
+        after = timed[timed["years"] >= timed["scanned"] - MAX_YEARS_APART]
+        slopes = {
+            who: float(np.polyfit(rows["years"], rows["value"], 1)[0])
+            for who, rows in after.groupby("participant_id", sort=True)
+            if len(rows) >= MIN_VISITS and np.ptp(rows["years"]) >= MIN_SPAN_YEARS
+        }
+        if slopes:
+            table = pd.Series(slopes, name="value").rename_axis("participant_id").reset_index()
+            found[f"{name}, {SLOPE}"] = table
+    return found
 
 
 def _by_session(rows: pd.DataFrame) -> pd.DataFrame:
@@ -160,12 +208,15 @@ def _sample(
 ) -> Sample:
     keys = pd.MultiIndex.from_frame(scored[SESSION_KEYS])
     known = [name for name in PERSON if people.has(name)]
+    known += ["apoe4"] if known_of_all(scored, people, "apoe4") else []
     person = people.of(scored, known)
     if people.has("site"):
         site = people.of(scored, ["site"])["site"]
         dummies = pd.get_dummies(site, prefix="site", dtype=float).iloc[:, 1:]
         person = pd.concat([person, dummies.where(site.notna(), axis=0)], axis=1)
     mri = predictors_of(scored, volumes, _NOBODY)
+    if known_of_all(scored, people, "wmh"):
+        mri = mri.assign(wmh=people.of(scored, ["wmh"])["wmh"])
     parts = [person, mri, pet.reindex(keys).set_axis(scored.index)]
     if real is not None:
         parts.append(real.reindex(keys).set_axis(scored.index))

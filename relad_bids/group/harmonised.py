@@ -100,6 +100,8 @@ def _harmonised(
     images: pd.DataFrame, sites: pd.Series, people: People, train: tuple[str, ...]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of one tracer and source with harmonised values, and the effects."""
+    # A scan that missed its window has rows and no value: it would take all regions with it.
+    images = images[images["suvr_mean"].notna().groupby(images["scan"]).transform("any")]
     kinds = images[REGION].astype(str).agg("|".join, axis=1)
     matrix = images.assign(kind=kinds).pivot_table(
         "suvr_mean", "scan", "kind", sort=False, dropna=False, observed=True

@@ -1,4 +1,4 @@
-"""Whether an image's source changes its values, beside tracer, age and sex: mixed models."""
+"""Whether an image's source changes its values: mixed models of one region, and of all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from relad_bids.core.comparison import mixed_model
 from relad_bids.core.evaluation import MIN_FOR_CORRELATION, TABLE_COLUMNS
+from relad_bids.core.regional_mixed import FORMULA, regional_model
 from relad_bids.errors import DataError
 from relad_bids.group.agreement import primaries
 from relad_bids.group.people import People
@@ -15,10 +16,16 @@ from relad_bids.group.predictors import DEMOGRAPHICS
 from relad_bids.group.written import Table
 
 MIXED_COLUMNS: Mapping[str, dict[str, object]] = {
-    "voi": {"Description": "Volume of interest: the primary ones of the tracers"},
+    "voi": {
+        "Description": "Volume of interest: the primary ones of the tracers; `all`: a model over "
+        "all regions of one tracer"
+    },
+    "tracer": {"Description": "Tracer of a model over all regions; n/a: all that have the VOI"},
     "term": {
         "Description": "Fixed effect: source[T.synthetic] is synthetic - real in the first "
-        "tracer, source[T.synthetic]:tracer[T.x] by how much that differs in tracer x"
+        "tracer, source[T.synthetic]:tracer[T.x] by how much that differs in tracer x; over all "
+        "regions it is the mean, and source[T.synthetic]:voi[x] by how much region x differs "
+        "from that"
     },
     "estimate": {
         "Description": "SUVr, or SUVr per unit of a covariate (age: year; female: 1, male: 0)",
@@ -33,6 +40,7 @@ MIXED_COLUMNS: Mapping[str, dict[str, object]] = {
         "Description": "How it was fitted",
         "Levels": {
             "MixedLM": "linear mixed model, restricted maximum likelihood",
+            "balanced": "linear mixed model of complete data, closed form",
             "GEE": "generalised estimating equations, exchangeable, Mancl & DeRouen errors",
         },
     },
@@ -44,14 +52,25 @@ MIXED_COLUMNS: Mapping[str, dict[str, object]] = {
         "Description": "Standard deviation of the residuals; of a GEE, of both together",
         "Units": "unitless",
     },
+    "sd_slope": {
+        "Description": "Standard deviation of the participants' own effects of the source, over "
+        "all regions",
+        "Units": "unitless",
+    },
+    "sd_pattern": {
+        "Description": "Standard deviation of the participants' own patterns over regions",
+        "Units": "unitless",
+    },
     "n": TABLE_COLUMNS["n"],
-    "n_rows": {"Description": "Images: one measured and one synthetic of each scan"},
+    "n_rows": {"Description": "Values: one measured and one synthetic of each scan (and region)"},
     "note": {"Description": "`ok`, or what to know, or why there is no value"},
 }
 
 
 def mixed(pairs: pd.DataFrame, people: People) -> Table:
     """``suvr ~ source * tracer + age + sex + (1 | participant)`` in each primary VOI.
+
+    And one model over all regions of each tracer (:mod:`relad_bids.core.regional_mixed`).
 
     Parameters
     ----------
@@ -63,8 +82,26 @@ def mixed(pairs: pd.DataFrame, people: People) -> Table:
         _effects(voi, pairs[pairs["voi"].astype(str) == voi], people, known)
         for voi in dict.fromkeys(primaries(pairs).values())
     ]
+    tables += [_over_regions(str(tracer), rows) for tracer, rows in pairs.groupby("tracer")]
     frame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return Table("mixed", frame.reindex(columns=list(MIXED_COLUMNS)), MIXED_COLUMNS)
+
+
+def _over_regions(tracer: str, pairs: pd.DataFrame) -> pd.DataFrame:
+    head = {"voi": "all", "tracer": tracer}
+    n = pairs["participant_id"].nunique()
+    if n < MIN_FOR_CORRELATION:
+        note = f"{n} participants, needs {MIN_FOR_CORRELATION}"
+        return pd.DataFrame([{**head, "n": n, "note": note}])
+    try:
+        fit = regional_model(pairs)
+    except DataError as error:
+        return pd.DataFrame([{**head, "n": n, "note": str(error)}])
+    return fit.effects.assign(
+        **head, formula=FORMULA, method="balanced", sd_slope=fit.sd_slope,
+        sd_pattern=fit.sd_pattern, sd_within=fit.sd_within, n=fit.n,
+        n_rows=2 * fit.n * len(fit.regions), note="ok",
+    )  # fmt: skip
 
 
 def _effects(voi: str, pairs: pd.DataFrame, people: People, known: list[str]) -> pd.DataFrame:

@@ -19,8 +19,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "site": ("site", "site_id", "scanner", "scanner_id", "center", "centre"),
     "apoe": ("apoe", "apoe4", "apoe_e4", "apoe_genotype", "apoe_status"),
     "race": ("race", "race_ethnicity", "ethnicity", "ptraccat"),
+    "wmh": ("wmh", "wmh_ml", "wmh_volume", "wmh_volume_ml", "wmh_mm3", "wmh_volume_mm3"),
 }
 """What it is -> column names it goes by, in any case; the first that is there counts."""
+
+NUMBERS = frozenset({"age", "education", "wmh"})
 
 SEXES = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 
@@ -30,8 +33,9 @@ class People:
     """One row per participant."""
 
     table: pd.DataFrame
-    """Index ``participant_id``: all columns of the file, and ``age education`` as numbers, ``sex``
-    (F, M) ``diagnosis site apoe race`` as words, ``female`` (1, 0), as far as known."""
+    """Index ``participant_id``: all columns of the file, and ``age education wmh`` as numbers,
+    ``sex`` (F, M) ``diagnosis site apoe race`` as words, ``female`` (1, 0), ``apoe4`` (alleles, or
+    1 of a carrier), as far as known."""
     path: Path | None
     """Where it was read; None if there is none."""
 
@@ -110,14 +114,17 @@ def _known(table: pd.DataFrame) -> pd.DataFrame:
     for name, spellings in NAMES.items():
         column = next((lower[word] for word in spellings if word in lower), None)
         if column is not None:
-            numeric = name in ("age", "education")
             # BIDS writes ages above 89 as "89+": such an age is not known.
             found[name] = (
-                pd.to_numeric(table[column], errors="coerce") if numeric else _words(table[column])
+                pd.to_numeric(table[column], errors="coerce")
+                if name in NUMBERS
+                else _words(table[column])
             )
     if "sex" in found:
         found["sex"] = found["sex"].str.lower().map(SEXES)
         found["female"] = found["sex"].map({"F": 1.0, "M": 0.0})
+    if "apoe" in found:
+        found["apoe4"] = found["apoe"].map(_alleles).astype(float)
     return table.assign(**found)
 
 
@@ -127,6 +134,30 @@ def _words(values: pd.Series) -> pd.Series:
     whole = pd.api.types.is_float_dtype(known) and bool((known % 1 == 0).all())
     text = (known.astype(int) if whole else known).astype(str).str.strip()
     return text[text != ""].reindex(values.index).astype(object)
+
+
+def _alleles(text: object) -> float:
+    """e4 alleles of a genotype (``e3/e4``, ``34``, ``E3E4``) or a count; 1 of a carrier.
+
+    >>> [_alleles(text) for text in ("e3/e4", "44", "33", "2", "Yes", "non-carrier")]
+    [1.0, 2.0, 0.0, 2.0, 1.0, 0.0]
+    """
+    word = str(text).lower()
+    if word in _CARRIERS:
+        return _CARRIERS[word]
+    digits = "".join(letter for letter in word if letter.isdigit())
+    if len(digits) == 2 and set(digits) <= set("234"):
+        return float(digits.count("4"))
+    return float("nan")
+
+
+_CARRIERS = {
+    **{str(count): float(count) for count in range(3)},
+    **dict.fromkeys(("yes", "y", "true", "carrier", "positive", "pos", "+", "e4+"), 1.0),
+    **dict.fromkeys(
+        ("no", "n", "false", "noncarrier", "non-carrier", "negative", "neg", "-", "e4-"), 0.0
+    ),
+}
 
 
 def read_scores(

@@ -10,10 +10,17 @@ from relad_bids.group.people import People
 from relad_bids.tables import label_names
 
 SESSION_KEYS = ["participant_id", "session_id"]
-TISSUES = frozenset({"cortex", "subcortical-gm", "csf"})
-"""Of the labels whose volumes predict: grey matter, and ventricles."""
+TISSUES = frozenset({"cortex", "subcortical-gm", "csf", "wmh"})
+"""Of the labels whose volumes predict: grey matter, ventricles, hypointense white matter (of given
+parcellations; the packaged one has none)."""
 NOT_PREDICTORS = frozenset({"CSF"})
 DEMOGRAPHICS = ("age", "female")
+RISK: Mapping[str, str] = {
+    "apoe4": "APOE e4",
+    "wmh": "Volume of white matter hyperintensities",
+}
+"""What else tells of disease without PET (pet-quantification 5.4): used where it is known of
+everybody, since whoever lacks it would be left out of the comparison."""
 
 
 def regional_volumes(rows: pd.DataFrame, qc: pd.DataFrame | None) -> pd.DataFrame:
@@ -53,11 +60,34 @@ def regional_volumes(rows: pd.DataFrame, qc: pd.DataFrame | None) -> pd.DataFram
 
 
 def predictors_of(rows: pd.DataFrame, volumes: pd.DataFrame, people: People) -> pd.DataFrame:
-    """Volumes, age and sex, as far as known, of each row; NaN where a session has none."""
+    """Volumes, age and sex and :data:`RISK`, as far as known, of each row.
+
+    NaN where a session has none.
+    """
     keys = pd.MultiIndex.from_frame(pd.DataFrame(_session(rows)))
     found = volumes.reindex(keys).set_axis(rows.index)
     known = [name for name in DEMOGRAPHICS if people.has(name)]
+    known += [name for name in RISK if known_of_all(rows, people, name)]
     return pd.concat([found, people.of(rows, known)], axis=1)
+
+
+def known_of_all(rows: pd.DataFrame, people: People, name: str) -> bool:
+    """Whether a column is known of each participant of a frame."""
+    return len(rows) > 0 and bool(people.of(rows, [name])[name].notna().all())
+
+
+def partly_known(rows: pd.DataFrame, people: People) -> list[str]:
+    """A sentence for each of :data:`RISK` that is known of some participants and not of all."""
+    once = rows.drop_duplicates("participant_id")
+    found = []
+    for name, words in RISK.items():
+        n = int(people.of(once, [name])[name].notna().sum())
+        if 0 < n < len(once):
+            found.append(
+                f"{words} is known of {n} of {len(once)} participants: it is in no model, since "
+                "the others would be left out."
+            )
+    return found
 
 
 def _session(rows: pd.DataFrame) -> Mapping[str, pd.Series]:

@@ -19,7 +19,7 @@ from relad_bids.bids.outputs import (
     GROUP_TABLES,
     sidecar_path,
 )
-from relad_bids.core.columns import SYNTHETIC_STATEMENT, dictionary
+from relad_bids.core.columns import GENERATED_BY, SYNTHETIC_STATEMENT, described, dictionary
 from relad_bids.core.qc import QC_COLUMNS
 from relad_bids.errors import InputError
 from relad_bids.files import json_text, read_table, require_writable, write_text
@@ -99,10 +99,11 @@ def run(settings: GroupSettings) -> Iterator[Path]:
     require_writable(root)
     joined = [join_tables(paths, root / name) for name, paths in found.items()]
     qc = _join_qc(root, folders)
-    for one in joined:
-        _describe(root, one, settings)
-        yield one.path
     scans = sort_scans(read_rows(joined))
+    regions = reference_regions(scans.primary)
+    for one in joined:
+        _describe(root, one, regions, settings)
+        yield one.path
     results = Results(notes=[*scans.notes, *notes], qc=pd.DataFrame() if qc is None else qc)
     if people.path is None:
         results.notes.append(
@@ -161,18 +162,23 @@ def _statistics(
     )
     n_draws, kept = settings.n_draws, results.tables.get("retest")
     LOGGER.info("comparing %d pairs of regional values", len(pairs))
-    results.add(*agreement_tables(results.pairs, floors, rng=rng("agreement"), n_draws=n_draws))
+    repeats = None if kept is None else kept.frame
+    results.add(
+        *agreement_tables(results.pairs, floors, repeats, rng=rng("agreement"), n_draws=n_draws)
+    )
     results.add(mixed(pairs, people))
-    results.add(ceiling_table(pairs, None if kept is None else kept.frame))
+    results.add(ceiling_table(pairs, repeats))
     results.add(*positivity_tables(results.pairs, floors, rng=rng("positivity"), n_draws=n_draws))
     results.add(subgroups(results.pairs, people, rng=rng("subgroups"), n_draws=n_draws))
 
 
-def _describe(root: Path, one: Joined, settings: GroupSettings) -> None:
+def _describe(
+    root: Path, one: Joined, regions: Mapping[str, list[str]], settings: GroupSettings
+) -> None:
     """The dictionary of a long table, and its twin in parquet."""
     statement = " ".join(one.statements) or SYNTHETIC_STATEMENT
     facts = {
-        "GeneratedBy": {"Name": "relad-bids", "Version": __version__},
+        "ReferenceRegion": regions,
         "Sources": [f"bids::{path.relative_to(root).as_posix()}" for path in one.sources],
     }
     write_text(sidecar_path(one.path), json_text(dictionary(statement=statement, **facts)))
@@ -186,7 +192,8 @@ def _join_qc(root: Path, folders: list[Path]) -> pd.DataFrame | None:
     if not paths:
         return None
     join_tables(paths, root / GROUP_QC)
-    write_text(sidecar_path(root / GROUP_QC), json_text(dict(QC_COLUMNS)))
+    told = {**described(QC_COLUMNS), **GENERATED_BY}
+    write_text(sidecar_path(root / GROUP_QC), json_text(told))
     return read_table(root / GROUP_QC)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from relad_bids import __version__
 from relad_bids.bids.outputs import GROUP_STATISTICS, sidecar_path
+from relad_bids.core.columns import GENERATED_BY, described
 from relad_bids.files import json_text, write_table, write_text
 from relad_bids.group.parquet import write_parquet
 
@@ -42,12 +42,11 @@ def write_statistic(
     path = root / table.file
     write_table(path, table.frame)
     dictionary = {
-        **{str(name): {"LongName": str(name), **entry, "Derivative": True}
-           for name, entry in table.columns.items()},
+        **described({str(name): entry for name, entry in table.columns.items()}),
         **table.facts,
         **facts,
         "SyntheticDataStatement": statement,
-        "GeneratedBy": {"Name": "relad-bids", "Version": __version__},
+        **GENERATED_BY,
         "Sources": sources,
     }  # fmt: skip
     write_text(sidecar_path(path), json_text(dictionary))

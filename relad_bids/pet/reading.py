@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relad_bids.errors import DataError
-from relad_bids.pet.activity import Units, read_decay, read_units, suv_scale
+from relad_bids.pet.activity import Decay, Units, read_decay, read_units, suv_scale
 from relad_bids.pet.fields import Fields
 from relad_bids.pet.timing import Window, place_window, read_timing
 from relad_bids.tables import Tracer
@@ -37,6 +37,15 @@ class Reading:
     """What is the matter with the timing and what to do; empty where nothing is."""
 
 
+class WindowMissedError(DataError):
+    """Frames cover less of the tracer's window than an SUVr needs."""
+
+    def __init__(self, text: str, reading: Reading) -> None:
+        super().__init__(text)
+        self.reading = reading
+        """Its window and flags; no frame has a weight."""
+
+
 def read_scan(
     fields: Fields,
     tracer: Tracer,
@@ -65,17 +74,18 @@ def read_scan(
     Raises
     ------
     DataError
-        The sidecar contradicts itself or the image, or too little of the window was scanned for
-        an SUVr.
+        The sidecar contradicts itself or the image.
+    WindowMissedError
+        Too little of the window was scanned for an SUVr.
     UsageError
         An overruling value is none, or the tracer is a target without ligand.
     """
     timing = read_timing(fields, n_frames=n_frames, scan_start_min=scan_start_min)
     placed = place_window(timing, tracer, window=window)
-    if not placed.usable:
-        raise DataError(f"{fields.name}: {placed.note}")
     units = read_units(fields)
     decay = read_decay(fields, timing, tracer)
+    if not placed.usable:
+        raise WindowMissedError(f"{fields.name}: {placed.note}", _nothing(placed, units, decay))
     suv = suv_scale(fields, units, decay, timing=timing, window=placed, weight_kg=weight_kg)
     weights = placed.weights * decay.factors * units.scale / placed.weights.sum()
     return Reading(
@@ -85,6 +95,20 @@ def read_scan(
         suv_reason=suv.reason,
         columns=_columns(placed),
         n_frames=placed.n_frames,
+        flags=(*placed.flags, *units.flags, *decay.flags),
+        note=placed.note,
+    )
+
+
+def _nothing(placed: Window, units: Units, decay: Decay) -> Reading:
+    """What is told of a scan of which no frame is averaged."""
+    return Reading(
+        weights=(),
+        unit=_unit(units),
+        suv_factor=None,
+        suv_reason="",
+        columns=_columns(placed),
+        n_frames=0,
         flags=(*placed.flags, *units.flags, *decay.flags),
         note=placed.note,
     )

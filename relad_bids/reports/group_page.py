@@ -11,6 +11,7 @@ import pandas as pd
 
 from relad_bids.core.cognition import THEORY
 from relad_bids.core.columns import SYNTHETIC_STATEMENT
+from relad_bids.core.regional_mixed import OVERALL
 from relad_bids.core.skill import SKILL_COLUMNS
 from relad_bids.files import write_text
 from relad_bids.reports.charts import agreement_figure
@@ -44,6 +45,12 @@ AT_CUTOFF = {
     "delta_auc_ridge": ("- AUC of volumes", 2), "brier": ("Brier", 3),
     "logistic_slope": ("logistic slope", 2), "truth_cutoff": ("cut-off, measured", 2),
     "estimate_cutoff": ("cut-off, synthetic", 2),
+}  # fmt: skip
+OF_LINES = {
+    "passing_bablok_slope": ("Passing-Bablok slope", 2),
+    "passing_bablok_intercept": ("intercept", 3),
+    "deming_slope": ("Deming slope", 2), "deming_intercept": ("intercept", 3),
+    "deming_error_ratio": ("error ratio", 2),
 }  # fmt: skip
 IN_GROUPS = {
     "bias": ("bias", 3),
@@ -196,6 +203,15 @@ def _pictures(
 
 
 def _blocks(voi: str, tables: Tables) -> Iterator[Block]:
+    lines = tables["agreement"].query("voi == @voi")
+    if len(lines := lines[lines["metric"].isin(OF_LINES)]):
+        yield Block(
+            "Method comparison",
+            "The line of synthetic on measured SUVr where both have error; ideal: slope 1, "
+            "intercept 0. One scan of each participant. The error ratio is that of test and "
+            "retest where both are known; 1 supposes that both have the same error.",
+            pivoted(lines, ["voi"], OF_LINES),
+        )
     if len(ceiling := _primary(tables.get("ceiling"))):
         shown = ceiling.rename(
             columns={"r_max": "value", "r_max_low": "low", "r_max_high": "high"}
@@ -275,12 +291,13 @@ def _others(tables: Tables) -> Iterator[Block]:
             change_lines(rows),
             tuple(_of_change(str(tracer), rows)),
         )
-    if len(mixed := tables.get("mixed", _NONE)):
+    if len(mixed := _of_primary_regions(tables.get("mixed", _NONE))):
         yield Block(
             "Whether the source changes the values",
             "Mixed models of measured and synthetic SUVr together, with an intercept for each "
             "participant. source[T.synthetic]: synthetic - measured in the first tracer; its "
-            "product with a tracer: by how much that differs there.",
+            "product with a tracer: by how much that differs there. Over all regions of a tracer "
+            "it is the mean; regions one by one stand in the table.",
             effect_lines(mixed),
             tuple(_of_source(mixed)),
         )
@@ -300,6 +317,16 @@ def _others(tables: Tables) -> Iterator[Block]:
                     ["tracer", "source", "site"],
                     {"shift": ("shift [range]", 3), "scale": ("SD ratio", 2)}),
         )  # fmt: skip
+
+
+def _of_primary_regions(mixed: pd.DataFrame) -> pd.DataFrame:
+    """The models of single regions, and of those over all the mean over regions."""
+    if mixed.empty:
+        return mixed
+    mean = mixed["term"].isna() | (mixed["term"] == OVERALL)
+    kept = mixed[(mixed["voi"] != "all") | mean]
+    words = "all regions, " + kept["tracer"].astype(str)
+    return kept.assign(voi=kept["voi"].where(kept["voi"] != "all", words))
 
 
 def _of_change(tracer: str, rows: pd.DataFrame) -> Iterator[Picture]:
@@ -351,7 +378,8 @@ def _definitions(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Measure -> what it is, from the dictionaries of the tables."""
     found: dict[str, str] = {}
     for entries in columns.values():
-        levels = entries.get("metric", {}).get("Levels", {})
-        levels |= entries.get("model", {}).get("Levels", {}) if "score" in entries else {}
+        models = entries.get("model", {}).get("Levels", {}) if "score" in entries else {}
+        # A dictionary of its own: those of the columns are constants of their modules.
+        levels = {**entries.get("metric", {}).get("Levels", {}), **models}
         found |= {str(name): str(words) for name, words in levels.items()}
     return found

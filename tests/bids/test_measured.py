@@ -76,6 +76,27 @@ def test_what_cannot_be_read_is_told_and_stops_nothing_else(dataset):
     assert len(told) == 3
 
 
+def test_a_scan_that_missed_its_window_is_told_with_its_times(dataset):
+    """PiB from 30 to 40 minutes: nothing of 50 to 70."""
+    early = {
+        **PIB,
+        "ScanStart": 1800,
+        "FrameTimesStart": [1800, 2100],
+        "FrameDuration": [300, 300],
+    }
+    found, unread = find(dataset(**{"": early, "rec-a_": FTP}))
+    assert [one.tracer for one in found] == ["flortaucipir"]
+    (one,) = unread
+    assert "cover 0% of 50-70 min; there is no SUVr" in one.reason
+    assert one.missed.tracer == "pib"
+    assert one.missed.reading.flags[-1] == "window_mismatch"
+    assert one.missed.reading.columns == {
+        "window_start_min": 50, "window_end_min": 70, "window_coverage": 0.0,
+        "window_status": "mismatch",
+    }  # fmt: skip
+    assert one.missed.reading.weights == ()
+
+
 def test_two_scans_of_one_tracer_are_not_chosen_among(dataset):
     root = dataset(**{"run-1_": PIB, "run-2_": PIB, "": FTP})
     found, unread = find(root)

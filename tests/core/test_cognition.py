@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,14 +63,25 @@ def test_r2_is_what_it_says():
 
 def test_which_models_there_are():
     with_pet = told(sample(np.random.default_rng(5)), n_permutations=2, n_draws=50)
-    # Of a score without a ceiling there is nothing to censor.
-    expected = {name for name in COMPARISONS if "Tobit" not in name}
+    # Of a score without a ceiling there is nothing to censor, and of one without steps no odds.
+    expected = {name for name in COMPARISONS if "(" not in name}
     there = set(with_pet.index.get_level_values(0))
     assert there & set(COMPARISONS) == expected
     without = told(sample(np.random.default_rng(5), measured=False), n_permutations=0, n_draws=50)
     names = set(without.index.get_level_values(0))
     assert names == {"M0", "M1", "M2", "M1+nonlinear", "M1 - M0", "M2 - M1", "M2 - M1+nonlinear"}
     assert without.loc[("M2", "r2"), "n_predictors"] == 2 + 6 + 3
+
+
+def test_a_score_of_few_steps_is_told_in_steps_too():
+    cohort = sample(np.random.default_rng(5), measured=False)
+    steps = np.round((cohort.score - 28) / 2).clip(-1, 1)
+    found = told(replace(cohort, score=steps), n_permutations=0, n_draws=50)
+    assert {"M1 (ordinal)", "M2 (ordinal)", "M2 - M1 (ordinal)"} <= set(
+        found.index.get_level_values(0)
+    )
+    assert found.loc[("M2 (ordinal)", "r2"), "n_predictors"] == 2 + 6 + 3
+    assert found.loc[("M1 (ordinal)", "r2"), "value"] > 0.1
 
 
 @pytest.mark.parametrize(("n", "enough"), [(39, False), (40, True)])

@@ -3,6 +3,8 @@ import pandas as pd
 import pytest
 
 from relad_bids.core.columns import COLUMNS, SYNTHETIC_STATEMENT, complete, dictionary
+from relad_bids.core.qc import QC_COLUMNS
+from relad_bids.records_tables import table_dictionaries
 
 
 @pytest.fixture
@@ -70,13 +72,30 @@ def test_the_dictionary_has_what_a_reader_without_the_code_needs():
     assert (made["SyntheticDataStatement"], made["ReferenceRegion"]) == ("synthetic", "pons")
 
 
+def test_terms_are_those_of_columns_and_addresses():
+    made = dictionary(statement="")
+    told = {name: made[name]["TermURL"] for name in COLUMNS if "TermURL" in made[name]}
+    assert {"participant_id", "session_id", "trc_label", "unit", "centiloid"} <= set(told)
+    assert all(url.startswith("https://") for url in told.values())
+
+
+def test_each_table_of_a_session_has_a_dictionary_of_its_columns():
+    told = table_dictionaries()
+    assert set(QC_COLUMNS) < set(told["qc"])
+    assert {"index", "name", "n_voxels", "volume-mm3"} < set(told["morph"])
+    for table in told.values():
+        assert table.pop("GeneratedBy")[0]["Name"] == "relad-bids"
+        assert all(entry["Description"] and entry["LongName"] for entry in table.values())
+
+
 CLOSED = (
-    "window_partial", "window_assumed", "units_unknown", "nodecay", "ref_fov", "ref_small",
-    "voi_fov", "voi_small", "labels_missing", "coreg_suspect", "motion_high", "negative_voxels",
+    "window_mismatch", "window_partial", "window_assumed", "units_unknown", "nodecay", "ref_fov",
+    "ref_small", "voi_fov", "voi_small", "labels_missing", "coreg_suspect", "motion_high",
+    "negative_voxels",
     "lowres", "single_sample", "pseudo_reference", "offtarget_risk",
 )  # fmt: skip
-"""Of pet-quantification 6.2, what the participant level can find. A scan of window_mismatch has no
-table, ref_outlier needs a cohort, and a network's answer has no minimum to be told of."""
+"""Of pet-quantification 6.2, what the participant level can find: ref_outlier needs a cohort, and
+a network's answer has no minimum to be told of."""
 
 
 @pytest.mark.parametrize("flag", CLOSED)

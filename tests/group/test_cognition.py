@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from relad_bids.group.cognition import MAX_YEARS_APART, at_sessions
+from relad_bids.group.cognition import MAX_YEARS_APART, SLOPE, at_sessions, with_slopes
 
 
 def chosen(scores, pet, times=()):
@@ -53,3 +53,50 @@ def test_scores_without_sessions_go_with_the_first_scan():
     none = pd.DataFrame(columns=["participant_id", "session_id", "years"])
     found = at_sessions(values, pd.DataFrame(index=index), none)
     assert found["session_id"].tolist() == ["a"]
+
+
+def slopes(visits, *, scanned=0.0):
+    """Years -> score of one participant whose PET was at ``scanned`` -> change per year."""
+    index = pd.MultiIndex.from_tuples([("sub-1", "pet")], names=["participant_id", "session_id"])
+    values = pd.DataFrame(
+        [("sub-1", f"v{years}", score) for years, score in visits.items()],
+        columns=["participant_id", "session_id", "value"],
+    )
+    times = pd.DataFrame(
+        [("sub-1", "pet", scanned), *(("sub-1", f"v{years}", years) for years in visits)],
+        columns=["participant_id", "session_id", "years"],
+    )
+    found = with_slopes({"mmse": values}, pd.DataFrame(index=index), times)
+    assert found["mmse"] is values
+    table = found.get(f"mmse, {SLOPE}")
+    return None if table is None else table.set_index("participant_id")["value"].to_dict()
+
+
+def test_the_change_per_year_is_the_line_through_the_scores():
+    """29, 27, 27, 23 at 0, 1, 2, 3 years: slope sum(t d) / sum(t^2) = -9 / 5."""
+    assert slopes({0: 29, 1: 27, 2: 27, 3: 23}) == {"sub-1": pytest.approx(-1.8)}
+
+
+@pytest.mark.parametrize(
+    ("visits", "told"),
+    [
+        ({0: 29, 0.5: 28, 1.0: 27}, True),
+        ({0: 29, 0.5: 28, 0.9: 27}, False),
+        ({0: 29, 2.0: 27}, False),
+    ],
+)
+def test_three_scores_over_a_year(visits, told):
+    assert (slopes(visits) is not None) == told
+
+
+@pytest.mark.parametrize(("before", "counts"), [(0.5, True), (0.51, False)])
+def test_scores_long_before_the_scan_do_not_count(before, counts):
+    found = slopes({2 - before: 20, 2: 28, 3: 28, 4: 28}, scanned=2)
+    assert (found["sub-1"] > 0.1) == counts
+
+
+def test_without_times_or_sessions_there_is_no_change():
+    index = pd.MultiIndex.from_tuples([("sub-1", "a")], names=["participant_id", "session_id"])
+    values = pd.DataFrame({"participant_id": ["sub-1"], "value": [20.0]})
+    none = pd.DataFrame(columns=["participant_id", "session_id", "years"])
+    assert list(with_slopes({"mmse": values}, pd.DataFrame(index=index), none)) == ["mmse"]

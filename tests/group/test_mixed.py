@@ -29,6 +29,10 @@ def test_known_effects_of_source_are_found():
     """Standard error of a shift about 0.05 sqrt(2 / 60): 0.011; of a difference of two, 0.016."""
     found = mixed(pairs(60, shift={"flortaucipir": 0.1, "mk6240": 0.3}), NOBODY).frame
     assert list(found) == list(MIXED_COLUMNS)
+    over = found[found["voi"] == "all"]
+    assert over["tracer"].tolist() == ["flortaucipir", "mk6240"]
+    assert over["note"].str.startswith("60 participants have all of 1 regions").all()
+    found = found[found["voi"] != "all"]
     effect = found.set_index("term")["estimate"]
     assert effect["source[T.synthetic]"] == pytest.approx(0.1, abs=3 * 0.011)
     crossed = effect["source[T.synthetic]:tracer[T.mk6240]"]
@@ -41,9 +45,16 @@ def test_known_effects_of_source_are_found():
 @pytest.mark.parametrize(("n", "told"), [(7, False), (8, True)])
 def test_fewest_participants(n, told):
     found = mixed(pairs(n, shift={"flortaucipir": 0.1}), NOBODY).frame
-    assert found["estimate"].notna().all() == told
-    assert told or found["note"].tolist() == ["7 participants, needs 8"]
+    of_voi = found[found["voi"] != "all"]
+    assert of_voi["estimate"].notna().all() == told
+    assert told or found["note"].tolist() == ["7 participants, needs 8"] * 2
 
 
 def test_the_group_level_writes_it(table):
-    assert "source[T.synthetic]" in set(table("mixed_stats")["term"])
+    found = table("mixed_stats")
+    assert "source[T.synthetic]" in set(found["term"])
+    over = found.query("voi == 'all' and tracer == 'pib'")
+    assert over["term"].iloc[0] == "source[T.synthetic]"
+    assert over["term"].str.contains("voi[amyloid-composite]", regex=False).any()
+    assert (over["n_rows"] == 2 * 25 * (len(over) - 1)).all()
+    assert set(over["method"]) == {"balanced"}

@@ -91,3 +91,22 @@ def test_two_values_of_one_person(tmp_path):
     write_table(path, pd.DataFrame({"participant_id": ["1", "1"], "mmse": [1, 2]}))
     with pytest.raises(DataError, match="two values of 'mmse' for one participant_id"):
         read_scores([path], ["mmse"], read_people(None, []))
+
+
+@pytest.mark.parametrize(
+    ("texts", "alleles"),
+    [
+        (["e3/e4", "E4E4", "e2/e3"], [1, 2, 0]),
+        ([34, 44, 33], [1, 2, 0]),
+        (["yes", "No", "unknown"], [1, 0, np.nan]),
+        ([0, 1, 2], [0, 1, 2]),
+        (["carrier", "non-carrier", "35"], [1, 0, np.nan]),
+    ],
+)
+def test_apoe_as_alleles(tmp_path, texts, alleles):
+    """What is no genotype is not known."""
+    path = tmp_path / "participants.tsv"
+    write_table(path, pd.DataFrame({"participant_id": ["sub-1", "sub-2", "sub-3"],
+                                    "APOE_genotype": texts}))  # fmt: skip
+    found = read_people(path, []).table["apoe4"].to_numpy(float)
+    np.testing.assert_array_equal(found, alleles)

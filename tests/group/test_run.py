@@ -11,7 +11,7 @@ import pytest
 from cohort import CHECKPOINT, Cohort, people, write_checkpoint
 
 from relad_bids.bids.outputs import GROUP_STATISTICS
-from relad_bids.core.agreement import concordance
+from relad_bids.core.agreement import agreement, concordance
 from relad_bids.errors import DataError, UsageError
 from relad_bids.files import read_table, write_table
 from relad_bids.group.run import run
@@ -39,6 +39,17 @@ def test_each_table_has_a_dictionary_that_explains_it(made):
         assert told["ReferenceRegion"]["pib"] == ["cerebellum-whole"]
         assert (told["BootstrapDraws"], told["Seed"]) == (200, 0)
         assert str(root) not in json.dumps(told)
+        assert told["GeneratedBy"][0]["Name"] == "relad-bids"
+        assert all(
+            told[name]["Derivative"] and told[name]["LongName"] for name in read_table(path)
+        )
+    for path in root.glob("*.tsv"):
+        if path.name != "participants.tsv":
+            told = json.loads(path.with_suffix(".json").read_text())
+            assert set(read_table(path)) <= set(told), path.name
+            assert told["GeneratedBy"][0]["Name"] == "relad-bids"
+            if "kinpar" in path.name:
+                assert told["ReferenceRegion"]["pib"] == ["cerebellum-whole"]
     assert "group" in (root / ".bidsignore").read_text().splitlines()
 
 
@@ -64,6 +75,22 @@ def test_agreement_is_that_of_the_pairs(table):
     assert row["low"].item() < expected < row["high"].item()
     assert row["n"].item() == 25
     assert np.isnan(row["mean"].item())
+
+
+def test_lines_of_method_comparison_stand_behind_the_other_measures(made, table):
+    """Of test and retest nothing is known here: the ratio of errors is 1."""
+    found, paired = table("agreement_stats"), table("paired_voi")
+    here = found.query("tracer == 'pib' and voi == 'amyloid-composite'")
+    assert here.index.tolist() == list(range(here.index[0], here.index[-1] + 1))
+    value = here.set_index("metric")["value"]
+    rows = paired.query("tracer == 'pib' and voi == 'amyloid-composite'").dropna(
+        subset=["real_suvr", "synthetic_suvr"]
+    )
+    line = agreement(rows["synthetic_suvr"], rows["real_suvr"]).deming(error_ratio=1)
+    assert value["deming_slope"] == pytest.approx(float(line[0]), rel=1e-4)
+    assert value["deming_error_ratio"] == 1
+    assert np.isfinite(value["passing_bablok_slope"])
+    assert "Method comparison" in (made[0] / "group.html").read_text()
 
 
 def test_verdicts_name_the_floors(table):
@@ -200,6 +227,35 @@ def test_the_same_run_writes_the_same_bytes_and_leaves_nothing_old(tmp_path):
     assert {path.name: path.read_bytes() for path in (root / "group").iterdir()} == first
 
 
+def test_a_scan_that_missed_its_window_fails_and_costs_the_others_nothing(tmp_path):
+    root = tmp_path / "out"
+    cohort, who = Cohort(root), people(50)
+    rng = np.random.default_rng(1)
+    for person in who:
+        missed = person.label == "007"
+        cohort.session(person, "pib", sources=("synthetic",) if missed else ("synthetic", "real"))
+        if missed:
+            cohort.session(
+                person, "pib", sources=("real",), noise=np.nan, flags=("window_mismatch",)
+            )
+    mmse = [round(28 - 3 * person.burden + rng.normal(0, 1), 1) for person in who]
+    cohort.participants(who, mmse=mmse)
+    group(root, combat="site", scores=("mmse",), n_permutations=0)
+    wide = statistic(root, "wide_voi").query("SOURCE == 'real'").set_index("participant_id")
+    told = wide.loc["sub-007", ["qc_flag", "TRACER_SUVR_WARNING", "QC_FLAGS"]].tolist()
+    assert told == [0, 1, "window_mismatch"]
+    assert np.isnan(wide.loc["sub-007", "SUMMARY_SUVR"])
+    assert wide["qc_flag"].sum() == 2 * 49
+    agreed = statistic(root, "agreement_stats").query("voi == 'amyloid-composite'")
+    assert set(agreed["n"]) == {49}
+    held = statistic(root, "combat_voi").query("source == 'real'")
+    assert held["suvr_combat"].notna().sum() > 49
+    scores = statistic(root, "cognition_stats").query("metric == 'r2'")
+    n = scores.groupby("sample")["n"].max()
+    assert (n["all"], n["with-measured"]) == (50, 49)
+    assert "M3" in set(scores.query("sample == 'with-measured'")["model"])
+
+
 def test_repeated_scans(tmp_path):
     root = tmp_path / "out"
     cohort = Cohort(root)
@@ -221,6 +277,13 @@ def test_repeated_scans(tmp_path):
     # Two years of 0.03 apart, once for each person: 0.06 / sqrt 2.
     np.testing.assert_allclose(retest["value"], 0.06 / np.sqrt(2), rtol=0.2)
     assert (retest["n"] == 12).all()
+    # The line of method comparison weighs the errors as test and retest tell of them.
+    within = statistic(root, "retest_stats").query("metric == 'within_sd'")
+    of = within[within["voi"] == "amyloid-composite"].set_index("source")["value"]
+    lines = statistic(root, "agreement_stats").query("voi == 'amyloid-composite'")
+    ratio = lines.set_index("metric")["value"]["deming_error_ratio"]
+    assert ratio == pytest.approx((of["synthetic"] / of["real"]) ** 2, rel=1e-4)
+    assert ratio != 1
 
 
 def test_combat_takes_a_site_out_of_each_source(tmp_path):
@@ -301,6 +364,32 @@ def test_scores(scored):
     assert best["M3"] > best["M0"]
     told = json.loads((scored / "group" / "desc-cognition_stats.json").read_text())
     assert "data-processing inequality" in told["Theory"]
+
+
+@pytest.mark.parametrize("known", ["all", "all but one"])
+def test_apoe_and_hyperintensities_are_told_where_they_are_known_of_everybody(
+    scored, tmp_path, known
+):
+    """Of a cohort that lacks one of them they are in no model, and nobody is left out."""
+    table = read_table(scored / "participants.tsv")
+    apoe = ["e3/e4" if index % 3 else "e3/e3" for index in range(50)]
+    wmh = [1.0 + index % 7 for index in range(50)]
+    if known != "all":
+        apoe[7], wmh[9] = None, None
+    write_table(tmp_path / "people.tsv", table.assign(apoe=apoe, wmh_ml=wmh))
+    group(scored, scores=("mmse",), n_permutations=0, participants_tsv=tmp_path / "people.tsv")
+    found = statistic(scored, "cognition_stats").query("sample == 'all' and metric == 'r2'")
+    width = found.set_index("model")["n_predictors"]
+    more = 1 if known == "all" else 0
+    assert width["M0"] == 3 + more  # age, sex, one of two sites
+    group(scored, scores=("mmse",), n_permutations=0)
+    plain = statistic(scored, "cognition_stats").query("sample == 'all' and metric == 'r2'")
+    assert width["M1"] == plain.set_index("model")["n_predictors"]["M1"] + 2 * more
+    assert set(found["n"]) == {50}
+    group(scored, participants_tsv=tmp_path / "people.tsv")
+    page = (scored / "group.html").read_text()
+    told = "APOE e4 is known of 49 of 50 participants: it is in no model" in page
+    assert told == (known != "all")
 
 
 def test_nothing_of_the_network_is_loaded(tmp_path):

@@ -9,7 +9,7 @@ from relad_bids.bids.outputs import PRODUCTS
 from relad_bids.interfaces.atlas import AdoptLabels
 from relad_bids.interfaces.outputs import SaveDerivatives
 from relad_bids.interfaces.reuse import AdoptMask, AdoptT1w, AdoptWarp
-from relad_bids.sessions import Atlas, Derived, Labels, Lesion, Reused
+from relad_bids.sessions import Atlas, Derived, Labels, Lesion, Reused, Unread
 from relad_workflows.outputs import reference_label
 from relad_workflows.session import init_session_wf
 
@@ -56,13 +56,28 @@ def test_every_product_is_connected(session_wf, case):
         assert products <= set(PRODUCTS)
 
 
+def test_a_scan_that_missed_its_window_has_a_table_and_no_image(card, config, unit):
+    scan = tiny_measured(config, weights=(), flags=("window_mismatch",))
+    unread = (Unread(scan.label, scan.path, "too early"),)
+    unread += (replace(unread[0], missed=scan),)
+    workflow = init_session_wf(replace(unit(), unread=unread), card=card, config=config)
+    sink = workflow.get_node("ds_missed_ses_a_pib")
+    assert sink.interface._products == ("measured_kinpar",)
+    assert wires_into(workflow, sink) == {"measured_kinpar"}
+    assert workflow.get_node("tell_missed_ses_a_pib").inputs.flags[0] == "window_mismatch"
+    assert not [
+        name for name in workflow.list_node_names() if "register_" in name and "pib" in name
+    ]
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_every_image_and_table_of_pet_has_its_sidecar(session_wf, case):
+def test_every_image_and_table_has_its_sidecar(session_wf, case):
     workflow = session_wf(**case)
     for sink in sinks(workflow):
         for product in sink.interface._products:
             is_image = PRODUCTS[product].extension == ".nii.gz"
-            assert (product in sink.inputs.sidecars) is (is_image or product.endswith("kinpar"))
+            is_table = product.endswith("kinpar") or product in ("morph", "qc")
+            assert (product in sink.inputs.sidecars) is (is_image or is_table)
         facts = {name for name in wires_into(workflow, sink) if name.endswith("_facts")}
         assert {name.removesuffix("_facts") for name in facts} <= set(sink.inputs.sidecars)
 

@@ -12,6 +12,7 @@ from relad_bids.config import Config
 from relad_bids.core.columns import MEASURED_STATEMENT
 from relad_bids.data.template import ATLAS_SPACE
 from relad_bids.interfaces.correct import CorrectPartialVolume
+from relad_bids.interfaces.missed import TellMissed
 from relad_bids.interfaces.pet import RealignPET, RegisterPET, ResampleFrames, ScorePET
 from relad_bids.interfaces.quantify import QuantifyPET
 from relad_bids.model.card import Card
@@ -145,6 +146,40 @@ def add_measured(
         _add_correction(workflow, name=name, pvc=pvc, reference=reference)
     if masks := masks_of(pet.tracer, config):
         _add_masks(workflow, unit, card, config, pet=pet, masks=masks, frames=smoothed)
+
+
+def add_missed(
+    workflow: Workflow, unit: Unit, card: Card, config: Config, *, pet: Measured
+) -> None:
+    """Add the table of a measured PET that missed its window: regions without values, and why."""
+    tell = Node(
+        TellMissed(
+            ref_region=reference_of_tracer(pet.tracer, config.reference),
+            context=measured_context(pet, unit),
+            flags=measured_flags(pet),
+        ),
+        name=f"tell_missed_{pet.node_name}",
+        mem_gb=QUANTIFY_MEM_GB,
+    )
+    ds_table = init_ds_node(
+        products=("measured_kinpar",),
+        label=pet.label,
+        output_dir=config.output_dir,
+        space=card.space,
+        resolution=resolution_label(card),
+        sidecars={
+            "measured_kinpar": measured_sidecars(pet, unit, card, config)["measured_kinpar"]
+        },
+        extra={"measured_kinpar": measured_entities(pet, unit)["measured_kinpar"]},
+        name=f"ds_missed_{pet.node_name}",
+    )
+    # fmt: off
+    workflow.connect([
+        (workflow.get_node("warp_parcellation"), tell, [("dseg", "dseg"),
+                                                        ("numbers", "numbers")]),
+        (tell, ds_table, [("table", "measured_kinpar")]),
+    ])
+    # fmt: on
 
 
 def _add_correction(

@@ -25,10 +25,11 @@ from relad_bids.records import (
     session_flags,
     steps_of,
 )
+from relad_bids.records_tables import table_dictionaries
 from relad_bids.sessions import Unit
 from relad_workflows.atlas import add_atlas, alignment
 from relad_workflows.lesion import add_lesion
-from relad_workflows.measured import add_measured
+from relad_workflows.measured import add_measured, add_missed
 from relad_workflows.outputs import (
     ANAT_PRODUCTS,
     FLAIR_PRODUCTS,
@@ -110,6 +111,9 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         add_measured(
             workflow, unit, card, config, pet=pet, position=position, grid=grid_spec(card)
         )
+    for unread in unit.unread:
+        if unread.missed:
+            add_missed(workflow, unit, card, config, pet=unread.missed)
     if unit.flair:
         _flair(workflow, unit, card, config)
     if unit.lesion:
@@ -208,7 +212,10 @@ def _save_anat(workflow: Workflow, unit: Unit, card: Card, config: Config) -> No
         output_dir=config.output_dir,
         space=card.space,
         resolution=resolution_label(card),
-        sidecars=Sidecars(unit, card, config).anat(products, source="t1w"),
+        sidecars={
+            **Sidecars(unit, card, config).anat(products, source="t1w"),
+            **table_dictionaries(),
+        },
         extra=dict.fromkeys(("dseg", "dseg_table", "morph"), atlas_of(unit)),
         name="ds_anat",
     )
