@@ -1,11 +1,13 @@
 """Workers that die, and what their steps, their sessions and the run become."""
 
+import gc
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -142,6 +144,58 @@ def test_a_worker_that_has_done_its_share_gives_its_memory_back(tmp_path, crash_
     ]  # fmt: skip
     assert started == [True, False, False, True, False, False, True, False]
     assert not list(crash_dir.iterdir())
+
+
+class _Drops:
+    """A step that lets go of what holds itself, and of small pieces under one that stays."""
+
+    def run(self, updatehash):
+        circle = []
+        circle.append(circle)
+        Gone(circle)
+        pieces = [bytes(1000) for _ in range(200_000)]  # 200 MB, below what is mapped apart
+        self.last = pieces[-1]
+
+    result = None
+    interface = None
+
+
+class Gone(list):
+    """May be watched; holds itself."""
+
+    living = weakref.WeakSet()
+
+    def __init__(self, circle):
+        circle.append(self)
+        super().__init__([circle])
+        self.living.add(self)
+
+    __hash__ = object.__hash__
+
+
+def resident_mb():
+    return (
+        int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    )
+
+
+def after_a_drop():
+    """In a worker: what is alive and resident after a step that dropped all it had."""
+    gc.disable()
+    step, before = _Drops(), resident_mb()
+    pool._run(step, False, 1)
+    return len(Gone.living), resident_mb() - before
+
+
+def test_a_step_leaves_nothing_in_its_worker():
+    """Without a collection the circle lives; without trimming 200 MB stay resident."""
+    worker = Worker()
+    try:
+        living, grown_mb = worker.submit(after_a_drop).result()
+    finally:
+        worker.close()
+    assert living == 0
+    assert grown_mb < 100  # half of what was dropped
 
 
 class _Asks:
