@@ -10,6 +10,7 @@ import time
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from nipype.interfaces.utility import Function
@@ -128,24 +129,6 @@ def test_a_worker_keeps_what_it_loaded():
         worker.close()
 
 
-def test_a_worker_that_has_done_its_share_gives_its_memory_back(tmp_path, crash_dir, monkeypatch):
-    """Another process goes on; no step is lost, and none is asked of a process that ended."""
-    monkeypatch.setattr(pool, "STEPS_OF_A_WORKER", 3)
-    started = []
-    begin = pool.Worker._submit
-
-    def submit(self, *what):
-        started.append(self._executor is None)
-        return begin(self, *what)
-
-    monkeypatch.setattr(pool.Worker, "_submit", submit)
-    assert run(tmp_path, crash_dir, {f"{i}": ["a"] * 4 for i in range(2)}, 1) == [
-        "sub_0_wf", "sub_1_wf",
-    ]  # fmt: skip
-    assert started == [True, False, False, True, False, False, True, False]
-    assert not list(crash_dir.iterdir())
-
-
 class _Drops:
     """A step that lets go of what holds itself, and of small pieces under one that stays."""
 
@@ -163,7 +146,7 @@ class _Drops:
 class Gone(list):
     """May be watched; holds itself."""
 
-    living = weakref.WeakSet()
+    living: ClassVar = weakref.WeakSet()
 
     def __init__(self, circle):
         circle.append(self)

@@ -37,19 +37,11 @@ _REAP_S = 10.0
 """A dead process is known as such within milliseconds; this bounds what cannot happen."""
 
 
-STEPS_OF_A_WORKER = 200
-"""After so many (six sessions or so) a process is ended, and another one begins with a clean
-memory: that of the libraries grows with the sessions that pass, by 30 MB each where it was seen.
-What a new one loads again costs it half a second of each session."""
-
-
 class Worker:
-    """One process; another one is started where it died, or has done its share."""
+    """One process; another one is started where it died."""
 
     def __init__(self, method: str = "fork") -> None:
         self._context = mp.get_context(method)
-        self.steps = 0
-        """Given to this process."""
         self._executor: ProcessPoolExecutor | None = None
         self._process: Any = None
 
@@ -68,7 +60,6 @@ class Worker:
                 initializer=_begin,
                 initargs=(os.getpid(), str(Path.cwd())),
             )
-        self.steps += 1
         before = set(mp.active_children())
         future = self._executor.submit(call, *arguments)
         self._process = next(iter(set(mp.active_children()) - before), self._process)
@@ -94,7 +85,6 @@ class Worker:
             self._executor.shutdown(wait=True, cancel_futures=True)
         self._executor = None
         self._process = None
-        self.steps = 0
 
 
 def _begin(parent: int, folder: str) -> None:
@@ -192,10 +182,7 @@ class WatchedPool(MultiProcPlugin):  # type: ignore[misc] # Nipype has no types
 
     def _clear_task(self, taskid: int) -> None:
         worker = self._jobs.pop(taskid).worker
-        gpu = worker is self._every[-1]
-        if worker.steps >= STEPS_OF_A_WORKER and not gpu:  # there, weights are loaded once
-            worker.close()
-        (self._free_gpu if gpu else self._free).append(worker)
+        (self._free_gpu if worker is self._every[-1] else self._free).append(worker)
 
     def _task_finished_cb(self, jobid: int, cached: bool = False) -> None:
         self.proc_pending[jobid] = False
