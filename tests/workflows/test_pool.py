@@ -15,6 +15,7 @@ from typing import ClassVar
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline.engine import Node, Workflow
+from nipype.utils.filemanip import loadpkl
 from toys import tiny_config
 
 from relad_bids.cli.outcome import read_crashes
@@ -114,6 +115,22 @@ def test_a_session_is_told_when_its_last_step_is_done(tmp_path, crash_dir):
     assert done == ["sub_01_wf"]
     # Steps that are cached count as well.
     assert run(tmp_path, crash_dir, {"01": ["a", "b"]}, 1) == ["sub_01_wf"]
+
+
+@pytest.mark.parametrize(("mem_mb", "together"), [(1024, False), (2048, True)])
+def test_steps_that_do_not_fit_side_by_side_wait_for_each_other(
+    tmp_path, crash_dir, mem_mb, together
+):
+    """Two steps of 0.6 GB each and two CPUs."""
+    top = graph(tmp_path, {"01": [0.8], "02": [0.8]})
+    for name in top.list_node_names():
+        top.get_node(name)._mem_gb = 0.6
+    execute(top, config=tiny_config(tmp_path, nprocs=2, mem_mb=mem_mb), crash_dir=crash_dir)
+    pids = [loadpkl(path).outputs.out for path in (tmp_path / "work").rglob("result_*.pklz")]
+    assert len(pids) == 2
+    assert (
+        len(set(pids)) == 2
+    ) == together  # a step that waited was done by the process that was free
 
 
 def test_a_worker_keeps_what_it_loaded():
