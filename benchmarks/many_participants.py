@@ -60,9 +60,20 @@ class Watch:
             seen[self.done] = max(seen.get(self.done, 0.0), now)
         self.cpu_s = max(self.cpu_s, family_cpu_s(pid))
 
-    def peak(self, seen: dict[int, float], first: int, last: int) -> float:
-        """Largest value while ``first`` to ``last`` participants were done."""
-        return max(mb for done, mb in seen.items() if first <= done <= last)
+    def course(self, seen: dict[int, float]) -> str:
+        """Median of the largest values before each of the first tenth of the participants was
+        done and of the last, and the line through all. Not the largest of all: it rises with the
+        number of looks."""
+        tenth = max(2, self.done // 10)
+        done = np.array(sorted(d for d in seen if 0 < d < self.done))  # at 0 are the imports
+        mb = np.array([seen[d] for d in done])
+        first, last = np.median(mb[:tenth]), np.median(mb[-tenth:])
+        line = np.polyfit(done, mb, 1)[0]
+        return f"{first:.0f} MB, then {last:.0f} MB ({line:+.2f} MB a participant)"
+
+    def now(self) -> str:
+        seen = (self.parent_mb, self.worker_mb, self.family_mb)
+        return ", ".join(f"{one[self.done - 1]:.0f}" for one in seen if self.done - 1 in one)
 
 
 def write_many(bids: Path, derivatives: Path, root: Path, n: int) -> tuple[Path, Path]:
@@ -84,7 +95,7 @@ def write_many(bids: Path, derivatives: Path, root: Path, n: int) -> tuple[Path,
 
 
 def run_many(bids: Path, derivatives: Path, root: Path, n: int) -> str:
-    """Run ``n`` participants; memory at the first tenth and at the end, files for each."""
+    """Run ``n`` participants; memory in the first tenth and in the last, files for each."""
     many, prepared = write_many(bids, derivatives, root, n)
     out, work = root / f"manyout{n}", root / f"manywork{n}"
     words = [many, out, "participant", "-w", work, "--nprocs", 2, "--mem", "6G", "--sloppy",
@@ -102,23 +113,18 @@ def run_many(bids: Path, derivatives: Path, root: Path, n: int) -> str:
         time.sleep(0.5)
     reader.join()
     watch.seconds = time.monotonic() - begin
+    done = max(1, watch.done)  # fewer than ``n`` where it was stopped
     tables = len(list(out.glob("sub-*/pet/*_kinpar.tsv")))
     files = [path for path in work.rglob("*") if path.is_file() and not path.is_symlink()]
     size = sum(path.stat().st_size for path in files) / 1e6
     last = next((line for line in reversed(told) if " done, " in line), "").strip()
-    early, first = max(1, n // 10), max(1, n // 20)
-
-    def both(seen: dict[int, float]) -> str:
-        return (
-            f"{watch.peak(seen, first, early):.0f} MB at {first} to {early} done, "
-            f"{watch.peak(seen, n - early, n):.0f} MB at {n - early} to {n}"
-        )
-
     return (
         f"code {process.returncode}, {tables} of {n} tables ({last[:60]}), "
-        f"{watch.seconds / 60:.1f} min, {watch.cpu_s / n:.1f} CPU s each; "
-        f"parent {both(watch.parent_mb)}; largest worker {both(watch.worker_mb)}; all together "
-        f"{both(watch.family_mb)}; work folder {len(files) / n:.0f} files, {size / n:.1f} MB each"
+        f"{watch.seconds / 60:.1f} min, {watch.cpu_s / done:.1f} CPU s each; "
+        f"parent {watch.course(watch.parent_mb)}; largest worker "
+        f"{watch.course(watch.worker_mb)}; all together "
+        f"{watch.course(watch.family_mb)}; work folder {len(files) / done:.0f} files, "
+        f"{size / done:.1f} MB each"
     )
 
 
@@ -174,7 +180,8 @@ def _read(process: subprocess.Popen[str], watch: Watch, told: list[str]) -> None
         if re.search(r"sub-\d+: done\s*$", line):
             watch.done += 1
             if watch.done % 10 == 0:
-                print(f"  {watch.done} done", file=sys.stderr, flush=True)
+                told_mb = f"parent, largest worker, all: {watch.now()} MB"
+                print(f"  {watch.done} done; {told_mb}", file=sys.stderr, flush=True)
 
 
 def _resident_mb(pid: int) -> float:

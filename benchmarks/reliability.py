@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import _descendants, family_cpu_s, family_mb
+from common import _descendants, family_cpu_s, family_mb, limited_group
 from malformed import RECIPES, write_good
 from many_participants import graph_of_many, run_many
 
@@ -280,6 +280,22 @@ def memory(bench: Bench, _: int) -> str:
     return f"code {code}: {why} / {again(bench, out)}"
 
 
+def cgroup(bench: Bench, _: int) -> str:
+    """A control group of 650 MB around a run that is told of more: the kernel kills in it."""
+    out = bench.prepare()
+    try:
+        group = limited_group(650)
+    except OSError as error:
+        return f"not measured: {error}"
+    try:
+        enter = ["sh", "-c", f'echo $$ > "{group}/cgroup.procs" && exec "$@"', "sh"]
+        process = start([*enter, *bench.command(out, "--mem", "8G")])
+        code, why, seconds = ended(process)
+    finally:
+        group.rmdir()
+    return f"code {code} after {seconds:.0f} s: {why} / {again(bench, out)}"
+
+
 def full(bench: Bench, _: int) -> str:
     """No file may grow beyond 100 kB: the larger outputs cannot be written."""
     out = bench.prepare()
@@ -413,6 +429,7 @@ PARTS: dict[str, tuple[Callable[[Bench, int], str], int]] = {
     "terminated": (terminated, 1),
     "worker": (worker, 1),
     "memory": (memory, 1),
+    "cgroup": (cgroup, 1),
     "full": (full, 1),
     "disk": (disk, 1),
     "read-only": (read_only, 1),

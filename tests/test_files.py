@@ -56,6 +56,20 @@ def test_a_table_read_and_written_again_has_the_same_bytes(tmp_path):
     assert (tmp_path / "b.tsv").read_text() == text
 
 
+def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    """The file that was synced is the one that stands there: renamed, not written again."""
+    path, synced = tmp_path / "t.txt", []
+    path.write_text("the old text")
+
+    def fsync(handle):
+        synced.append((os.fstat(handle).st_ino, os.fstat(handle).st_size, path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(path, "new")
+    assert synced == [(path.stat().st_ino, 3, "the old text")]
+    assert path.read_text() == "new"
+
+
 @pytest.mark.parametrize("before", [None, "the old text"])
 def test_a_block_that_fails_leaves_no_trace(tmp_path, before):
     path = tmp_path / "f.txt"

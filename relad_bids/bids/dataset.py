@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-
-import pandas as pd
 
 from relad_bids import __version__
 from relad_bids.bids.outputs import ATLAS, BIDSIGNORE
 from relad_bids.core.columns import SYNTHETIC_STATEMENT
-from relad_bids.files import write_table, write_text
+from relad_bids.files import write_text
 
 DESCRIPTIONS: Mapping[str, str] = {
     "preproc": "Corrected for the bias field; intensities in arbitrary units.",
@@ -31,28 +30,23 @@ def write_root_files(root: Path) -> None:
     Nothing of the machine, the user or the run goes in, so that jobs that share the folder
     write the same bytes; what differs from run to run lies below ``sub-*/log``.
     """
-    write_text(root / "dataset_description.json", _json(_description()))
-    write_text(root / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
-    write_text(root / "README.md", _README)
-    write_text(root / "CHANGES", f"{__version__}\n  - Written by relad-bids {__version__}.\n")
-    write_table(
-        root / "descriptions.tsv",
-        pd.DataFrame(
-            {"desc_id": [f"desc-{d}" for d in DESCRIPTIONS], "description": DESCRIPTIONS.values()}
-        ),
-    )
-    write_text(
-        root / "descriptions.json",
-        _json(
-            {
-                "Description": "What the desc- labels of this dataset mean",
-                "desc_id": {"Description": "Label of the desc- entity"},
-                "description": {"Description": "What it means"},
-            }
-        ),
-    )
-    write_text(root / f"atlas-{ATLAS}_description.json", _json(_ATLAS_DESCRIPTION))
-    write_text(root / "logs" / "CITATION.md", _CITATION)
+    rows = [f"desc-{label}\t{meaning}" for label, meaning in DESCRIPTIONS.items()]
+    dictionary = {
+        "Description": "What the desc- labels of this dataset mean",
+        "desc_id": {"Description": "Label of the desc- entity"},
+        "description": {"Description": "What it means"},
+    }
+    for name, text in {
+        "dataset_description.json": _json(_description()),
+        ".bidsignore": "\n".join(BIDSIGNORE) + "\n",
+        "README.md": _README,
+        "CHANGES": f"{__version__}\n  - Written by relad-bids {__version__}.\n",
+        "descriptions.tsv": "\n".join(["desc_id\tdescription", *rows]) + "\n",
+        "descriptions.json": _json(dictionary),
+        f"atlas-{ATLAS}_description.json": _json(_ATLAS_DESCRIPTION),
+        "logs/CITATION.md": _CITATION,
+    }.items():
+        _write(root / name, text)
 
 
 def write_atlas_description(root: Path, label: str) -> None:
@@ -63,7 +57,16 @@ def write_atlas_description(root: Path, label: str) -> None:
         "License": "as its source",
         "BIDSVersion": "1.11.1",
     }
-    write_text(root / f"atlas-{label}_description.json", _json(content))
+    _write(root / f"atlas-{label}_description.json", _json(content))
+
+
+def _write(path: Path, text: str) -> None:
+    """Leave a file alone that says this already: it may be another user's, who shares the folder
+    and not the right to replace what is theirs."""
+    with suppress(OSError):
+        if path.read_bytes() == text.encode():
+            return
+    write_text(path, text)
 
 
 def _json(content: Mapping[str, object]) -> str:

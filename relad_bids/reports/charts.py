@@ -6,7 +6,6 @@ out of its page still says what it is.
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from relad_bids.core.agreement import bland_altman
+from relad_bids.reports.encoding import webp
 
 MIME = "image/webp"
 DPI = 130
@@ -174,6 +174,4 @@ def encoded(figure: Figure) -> bytes:
     """The figure as an image; a ``$`` in a name is no formula, which may be one that cannot be."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="webp", facecolor="#ffffff", pil_kwargs={"lossless": True})
-    return buffer.getvalue()
+    return webp(figure, ground="#ffffff", lossless=True)

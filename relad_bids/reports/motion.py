@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from scipy import ndimage
 
 from relad_bids.pet.frames import HIGH_MM, worst_frame
 from relad_bids.reports.charts import DPI, INK, LINE, MODEL_COLOURS
+from relad_bids.reports.encoding import webp
 from relad_bids.reports.figures import OUTLINE, WARNING, grey_of
 from relad_bids.reports.sheet import TEXT, Key, finish, open_sheet, outline, rows
 from relad_bids.reports.slices import Mosaic, Volume, box_of, read_volume
@@ -69,9 +69,7 @@ def trace_figure(motion: Motion, *, tracer: str) -> bytes:
     axes.grid(color=LINE, linewidth=0.5)
     axes.tick_params(labelsize=8, colors=INK)
     figure.legend(fontsize=8, frameon=False, loc="outside right upper")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="webp", facecolor="#ffffff")
-    return buffer.getvalue()
+    return webp(figure, ground="#ffffff")
 
 
 def moved_figure(motion: Motion, *, tracer: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
+from relad_bids.reports.encoding import webp
 from relad_bids.reports.slices import AXIAL, CORONAL, SAGITTAL, Mosaic, Tile
 
 DPI = 100
@@ -109,11 +109,7 @@ def finish(
     if sheet.unknown.any():
         keys = [*keys, Key(UNKNOWN, "outside the field of view")]
     _legend(sheet.figure, [*keys, Key(QUIET, LEFT_IS_LEFT, line=False)])
-    buffer = io.BytesIO()
-    sheet.figure.savefig(
-        buffer, format="webp", facecolor=GROUND, pil_kwargs={"quality": 84, "method": 4}
-    )
-    return buffer.getvalue()
+    return webp(sheet.figure, ground=GROUND, quality=84, method=4)
 
 
 def _write_on(axes: Axes, tile: Tile, name: str) -> None:

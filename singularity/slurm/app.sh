@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# shellcheck disable=SC2034  # app and limits are for who sources this
+# shellcheck disable=SC2034  # app, limits and whom are for who sources this
 # Sourced by the scripts beside it: how relad-bids is called here.
 #   RELAD_SIF=/path/relad-bids.sif   the container, with Apptainer; RELAD_GPU=1 adds --nv
 #   RELAD_BIDS=/path/relad-bids      else this program (default: relad-bids of the PATH)
@@ -11,6 +11,13 @@ relad_app() {  # relad_app BIDS OUT WORK: puts the words of the call into the ar
   else
     app=("${RELAD_BIDS:-relad-bids}")
   fi
+}
+
+relad_whom() {  # relad_whom LIST LINE: what --list-missing told on a line, as flags in `whom`
+  local subject session
+  IFS=$'\t' read -r subject session < <(sed -n "${2}p" "$1") || true
+  whom=(--participant-label "$subject")
+  if [ -n "${session:-}" ]; then whom+=(--session-label "$session"); fi
 }
 
 relad_limits() {  # what Slurm gave this job; --cleanenv keeps its variables from the container

@@ -1,7 +1,7 @@
 import json
 
 from relad_bids import __version__
-from relad_bids.bids.dataset import DESCRIPTIONS, write_root_files
+from relad_bids.bids.dataset import DESCRIPTIONS, write_atlas_description, write_root_files
 from relad_bids.bids.outputs import BIDSIGNORE, PRODUCTS
 from relad_bids.files import read_table
 
@@ -19,6 +19,19 @@ def test_the_same_bytes_from_every_job(tmp_path):
     assert not any(str(tmp_path).encode() in text for text in first.values())
     write_root_files(tmp_path / "one")
     assert contents(tmp_path / "one") == first
+
+
+def test_what_stands_there_already_is_left_alone(tmp_path):
+    """In a folder with a sticky bit the files of another user cannot be replaced."""
+    write_root_files(tmp_path)
+    write_atlas_description(tmp_path, "mine")
+    before = {path: path.stat().st_ino for path in tmp_path.rglob("*")}
+    (tmp_path / "CHANGES").write_text("of an older version")
+    write_root_files(tmp_path)
+    write_atlas_description(tmp_path, "mine")
+    after = {path: path.stat().st_ino for path in tmp_path.rglob("*")}
+    assert {path.name for path in before if before[path] != after[path]} == {"CHANGES"}
+    assert (tmp_path / "CHANGES").read_text().startswith(__version__)
 
 
 def test_description_is_that_of_a_derivative(tmp_path):

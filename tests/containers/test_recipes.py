@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -22,6 +23,7 @@ DEFINITION = (ROOT / "singularity" / "relad-bids.def").read_text()
 SCRIPTS = ["docker/install.sh", "tests/containers/build.sh"]
 SCRIPTS += [f"singularity/slurm/{n}" for n in ("app.sh", "submit.sh")]
 SCRIPTS += [f"singularity/slurm/{n}.sbatch" for n in ("participant", "group")]
+SCRIPTS += ["singularity/pbs/submit.sh"]
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -174,6 +176,42 @@ def test_hadolint_finds_nothing():
 
 def test_the_scripts_name_every_file_beside_them():
     """A new script is checked, too."""
-    assert {p.name for p in (ROOT / "singularity" / "slurm").iterdir()} == {
-        Path(name).name for name in SCRIPTS if "slurm" in name
-    }
+    folders = ("slurm", "pbs")
+    found = [p for name in folders for p in (ROOT / "singularity" / name).iterdir()]
+    named = {name for name in SCRIPTS if name.startswith("singularity")}
+    assert {p.relative_to(ROOT).as_posix() for p in found} == named
+
+
+def readme_lines() -> list[str]:
+    """Every indented command of the page, with its continuations joined."""
+    text = (ROOT / "singularity" / "README.md").read_text().replace("\\\n", " ")
+    code = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    return [line for line in code if not line.startswith("plugin")]
+
+
+STAND_IN = """#!/bin/sh
+printf '%s\\n' "$(basename "$0") $*" >> "$STATE/called"
+"""
+
+
+def test_every_line_for_users_runs_as_it_stands(tmp_path):
+    """In one shell, from the top folder, with stand-ins for the engines and the schedulers."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("docker", "apptainer", "sbatch", "squeue", "qsub", "qselect"):
+        (programs / name).write_text(STAND_IN)
+        (programs / name).chmod(0o755)
+    for name in ("data", "out", "work"):
+        (tmp_path / name).mkdir()
+    lines = [line.replace("/path/to/dataset", "$STATE/data") for line in readme_lines()]
+    lines = [line.replace("/path/to/derivatives/relad", "$STATE/out") for line in lines]
+    script = "\n".join(line.replace("/scratch/$USER/relad", "$STATE/work") for line in lines)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, capture_output=True, text=True,
+        check=False, env={"PATH": f"{programs}:{os.environ['PATH']}", "STATE": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    called = (tmp_path / "called").read_text().splitlines()
+    assert {line.split()[0] for line in called} == {p.name for p in programs.iterdir()}
+    assert sum("participant -w" in line and line.startswith("docker") for line in called) == 2
+    assert not re.search(r"\[|\.\.\.", script)  # nothing that the reader has to fill in

@@ -14,6 +14,8 @@ import torch
 
 from relad_bids.cli.run import main
 from relad_bids.cli.settings import BUNDLED
+from relad_bids.core.memory import memory_factor
+from relad_workflows.prepare import IMAGE_MEM_GB
 
 
 @pytest.fixture
@@ -249,3 +251,22 @@ def test_a_sidecar_that_commands_a_terminal(run, bids):
     code, err = run()
     assert code == 65
     assert not set(err) & {"\x1b", "\x07"}
+
+
+def test_too_little_memory_for_the_images_is_said_before_anything_is_computed(run):
+    code, err = run("--mem", "500M")
+    assert code == 75
+    assert "sub-01: needs about" in err
+    assert "given are 0.5 GB. Nothing of it was started" in err
+    assert "--mem 2G" in err
+
+
+def test_steps_of_a_large_image_are_planned_with_more_memory(run, bids, monkeypatch):
+    """The engine is handed the session's own figures: 240^3 voxels take 1.6 times a head."""
+    handed = []
+    monkeypatch.setattr("relad_workflows.execute.execute", lambda graph, **_: handed.append(graph))
+    write(t1w(bids), np.ones((240, 240, 240), dtype=np.uint8))
+    run("--real-pet", "ignore")
+    step = handed[0].get_node("sub_01_wf.prepare_t1w_wf.correct_t1w")
+    assert step.mem_gb == pytest.approx(IMAGE_MEM_GB * memory_factor(240**3))
+    assert step.mem_gb > 1.5 * IMAGE_MEM_GB

@@ -201,6 +201,7 @@ def texts_of(monkeypatch, draw):
 
     def keep(figure):
         kept.append(figure)
+        monkeypatch.setattr(figure, "clear", lambda: None)  # it is read afterwards
         return encode(figure)
 
     monkeypatch.setattr(charts, "encoded", keep)

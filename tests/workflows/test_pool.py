@@ -1,17 +1,21 @@
 """Workers that die, and what their steps, their sessions and the run become."""
 
+import gc
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline.engine import Node, Workflow
+from nipype.utils.filemanip import loadpkl
 from toys import tiny_config
 
 from relad_bids.cli.outcome import read_crashes
@@ -113,6 +117,22 @@ def test_a_session_is_told_when_its_last_step_is_done(tmp_path, crash_dir):
     assert run(tmp_path, crash_dir, {"01": ["a", "b"]}, 1) == ["sub_01_wf"]
 
 
+@pytest.mark.parametrize(("mem_mb", "together"), [(1024, False), (2048, True)])
+def test_steps_that_do_not_fit_side_by_side_wait_for_each_other(
+    tmp_path, crash_dir, mem_mb, together
+):
+    """Two steps of 0.6 GB each and two CPUs."""
+    top = graph(tmp_path, {"01": [0.8], "02": [0.8]})
+    for name in top.list_node_names():
+        top.get_node(name)._mem_gb = 0.6
+    execute(top, config=tiny_config(tmp_path, nprocs=2, mem_mb=mem_mb), crash_dir=crash_dir)
+    pids = [loadpkl(path).outputs.out for path in (tmp_path / "work").rglob("result_*.pklz")]
+    assert len(pids) == 2
+    assert (
+        len(set(pids)) == 2
+    ) == together  # a step that waited was done by the process that was free
+
+
 def test_a_worker_keeps_what_it_loaded():
     """One process for all its jobs, so that weights are loaded once."""
     worker = Worker()
@@ -126,22 +146,56 @@ def test_a_worker_keeps_what_it_loaded():
         worker.close()
 
 
-def test_a_worker_that_has_done_its_share_gives_its_memory_back(tmp_path, crash_dir, monkeypatch):
-    """Another process goes on; no step is lost, and none is asked of a process that ended."""
-    monkeypatch.setattr(pool, "STEPS_OF_A_WORKER", 3)
-    started = []
-    begin = pool.Worker._submit
+class _Drops:
+    """A step that lets go of what holds itself, and of small pieces under one that stays."""
 
-    def submit(self, *what):
-        started.append(self._executor is None)
-        return begin(self, *what)
+    def run(self, updatehash):
+        circle = []
+        circle.append(circle)
+        Gone(circle)
+        pieces = [bytes(1000) for _ in range(200_000)]  # 200 MB, below what is mapped apart
+        self.last = pieces[-1]
 
-    monkeypatch.setattr(pool.Worker, "_submit", submit)
-    assert run(tmp_path, crash_dir, {f"{i}": ["a"] * 4 for i in range(2)}, 1) == [
-        "sub_0_wf", "sub_1_wf",
-    ]  # fmt: skip
-    assert started == [True, False, False, True, False, False, True, False]
-    assert not list(crash_dir.iterdir())
+    result = None
+    interface = None
+
+
+class Gone(list):
+    """May be watched; holds itself."""
+
+    living: ClassVar = weakref.WeakSet()
+
+    def __init__(self, circle):
+        circle.append(self)
+        super().__init__([circle])
+        self.living.add(self)
+
+    __hash__ = object.__hash__
+
+
+def resident_mb():
+    return (
+        int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    )
+
+
+def after_a_drop():
+    """In a worker: what is alive and resident after a step that dropped all it had."""
+    gc.disable()
+    step, before = _Drops(), resident_mb()
+    pool._run(step, False, 1)
+    return len(Gone.living), resident_mb() - before
+
+
+def test_a_step_leaves_nothing_in_its_worker():
+    """Without a collection the circle lives; without trimming 200 MB stay resident."""
+    worker = Worker()
+    try:
+        living, grown_mb = worker.submit(after_a_drop).result()
+    finally:
+        worker.close()
+    assert living == 0
+    assert grown_mb < 100  # half of what was dropped
 
 
 class _Asks:

@@ -28,6 +28,8 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 from relad_bids.errors import WorkerKilledError
 from relad_bids.turns import Waiting, in_turn, sessions_in_turn
 
+_C = ctypes.CDLL(None)
+
 _PR_SET_PDEATHSIG = 1
 """``prctl(2)``: the signal to get when the parent dies."""
 
@@ -35,19 +37,11 @@ _REAP_S = 10.0
 """A dead process is known as such within milliseconds; this bounds what cannot happen."""
 
 
-STEPS_OF_A_WORKER = 200
-"""After so many (six sessions or so) a process is ended, and another one begins with a clean
-memory: that of the libraries grows with the sessions that pass, by 30 MB each where it was seen.
-What a new one loads again costs it half a second of each session."""
-
-
 class Worker:
-    """One process; another one is started where it died, or has done its share."""
+    """One process; another one is started where it died."""
 
     def __init__(self, method: str = "fork") -> None:
         self._context = mp.get_context(method)
-        self.steps = 0
-        """Given to this process."""
         self._executor: ProcessPoolExecutor | None = None
         self._process: Any = None
 
@@ -66,7 +60,6 @@ class Worker:
                 initializer=_begin,
                 initargs=(os.getpid(), str(Path.cwd())),
             )
-        self.steps += 1
         before = set(mp.active_children())
         future = self._executor.submit(call, *arguments)
         self._process = next(iter(set(mp.active_children()) - before), self._process)
@@ -92,17 +85,29 @@ class Worker:
             self._executor.shutdown(wait=True, cancel_futures=True)
         self._executor = None
         self._process = None
-        self.steps = 0
 
 
 def _begin(parent: int, folder: str) -> None:
     """Leave signals to the parent, and die with it, however it dies."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _C.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before it was asked to tell
         os._exit(1)
     os.chdir(folder)
+
+
+def _run(node: Any, updatehash: bool, taskid: int) -> dict[str, Any]:
+    """Do a step as Nipype does it, and give its memory back.
+
+    Figures hold themselves in circles, 150 MB a page, which Python looks for after many steps
+    only; and what the C library was given back it keeps: half of what a worker holds.
+    """
+    result: dict[str, Any] = run_node(node, updatehash, taskid)
+    gc.collect()
+    if hasattr(_C, "malloc_trim"):  # of glibc
+        _C.malloc_trim(0)
+    return result
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ class WatchedPool(MultiProcPlugin):  # type: ignore[misc] # Nipype has no types
             return None  # asked again at the next turn
         self._taskid += 1
         worker = free.pop()
-        future = worker.submit(run_node, node, updatehash, self._taskid)
+        future = worker.submit(_run, node, updatehash, self._taskid)
         self._jobs[self._taskid] = _Job(worker, future, node.fullname)
         return int(self._taskid)
 
@@ -177,10 +182,7 @@ class WatchedPool(MultiProcPlugin):  # type: ignore[misc] # Nipype has no types
 
     def _clear_task(self, taskid: int) -> None:
         worker = self._jobs.pop(taskid).worker
-        gpu = worker is self._every[-1]
-        if worker.steps >= STEPS_OF_A_WORKER and not gpu:  # there, weights are loaded once
-            worker.close()
-        (self._free_gpu if gpu else self._free).append(worker)
+        (self._free_gpu if worker is self._every[-1] else self._free).append(worker)
 
     def _task_finished_cb(self, jobid: int, cached: bool = False) -> None:
         self.proc_pending[jobid] = False
