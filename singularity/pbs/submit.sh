@@ -16,9 +16,7 @@ slurm=$(cd "$(dirname "${BASH_SOURCE[0]}")/../slurm" && pwd)
 # shellcheck source=singularity/slurm/app.sh
 . "$slurm/app.sh"
 if [ $# -lt 3 ]; then sed -n '2,13s/^# \?//p' "$0" >&2; exit 64; fi
-bids=$(cd "$1" && pwd)
-mkdir -p "$2" "$3"
-out=$(cd "$2" && pwd) work=$(cd "$3" && pwd)
+relad_folders "$1" "$2" "$3"
 shift 3
 name=r$(printf %s "$out" | cksum | cut -d ' ' -f 1)  # 15 characters at most
 if [ -n "$(qselect -u "$(id -un)" -N "$name")" ]; then
@@ -28,12 +26,7 @@ if [ -n "$(qselect -u "$(id -un)" -N "$name")" ]; then
 fi
 
 jobs=$work/pbs/$(date +%Y%m%dT%H%M%S)
-mkdir -p "$jobs"
-relad_app "$bids" "$out" "$work"
-"${app[@]}" "$bids" "$out" participant -w "$work" "$@" --list-missing "${RELAD_BY:-participant}" \
-  > "$jobs/todo.tsv" 2> "$jobs/todo.log" || { cat "$jobs/todo.log" >&2; exit 1; }
-total=$(wc -l < "$jobs/todo.tsv")
-tail -n 1 "$jobs/todo.log" >&2
+relad_missing "$jobs" "$@"
 
 words() { printf '%q ' "$@"; }  # PBS copies a job's script and hands it no words: all stand in it
 cpus=${RELAD_CPUS:-2} gb=${RELAD_GB:-8}

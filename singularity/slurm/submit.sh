@@ -15,9 +15,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=singularity/slurm/app.sh
 . "$here/app.sh"
 if [ $# -lt 3 ]; then sed -n '2,11s/^# \?//p' "$0" >&2; exit 64; fi
-bids=$(cd "$1" && pwd)
-mkdir -p "$2" "$3"
-out=$(cd "$2" && pwd) work=$(cd "$3" && pwd)
+relad_folders "$1" "$2" "$3"
 shift 3
 name=relad-$(printf %s "$out" | cksum | cut -d ' ' -f 1)
 if [ -n "$(squeue --noheader --me --name "$name,$name-group")" ]; then
@@ -27,12 +25,7 @@ if [ -n "$(squeue --noheader --me --name "$name,$name-group")" ]; then
 fi
 
 jobs=$work/slurm/$(date +%Y%m%dT%H%M%S)
-mkdir -p "$jobs"
-relad_app "$bids" "$out" "$work"
-"${app[@]}" "$bids" "$out" participant -w "$work" "$@" --list-missing "${RELAD_BY:-participant}" \
-  > "$jobs/todo.tsv" 2> "$jobs/todo.log" || { cat "$jobs/todo.log" >&2; exit 1; }
-total=$(wc -l < "$jobs/todo.tsv")
-tail -n 1 "$jobs/todo.log" >&2
+relad_missing "$jobs" "$@"
 
 read -r -a more <<< "${RELAD_SBATCH:-}"
 first=1 ids=()

@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from stand_ins import set_up
 
 SLURM = Path(__file__).parents[2] / "singularity" / "slurm"
-
-SBATCH = """#!/bin/sh
-n=$(cat "$STATE/n" 2>/dev/null || echo 0)
-n=$((n + 1)); echo $n > "$STATE/n"
-for word; do printf '%s\\n' "$word"; done > "$STATE/sbatch-$n"
-echo $((100 + n))
-"""
-APP = """#!/bin/sh
-for word; do printf '%s\\n' "$word"; done > "$STATE/app"
-case "$*" in *--list-missing*) cat "$STATE/todo"; echo "relad-bids: so many to do" >&2;; esac
-"""
 
 
 @pytest.fixture
 def site(tmp_path):
-    """A folder of programs, and the environment in which they are found."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    scripts = {"sbatch": SBATCH, "app": APP, "squeue": '#!/bin/sh\ncat "$STATE/queue"\n'}
-    scripts["apptainer"] = APP
-    for name, text in scripts.items():
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    for name in ("todo", "queue"):
-        (tmp_path / name).write_text("")
-    (tmp_path / "my data").mkdir()
-    return tmp_path, {
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "STATE": str(tmp_path),
-        "RELAD_BIDS": str(programs / "app"),
-    }
+    return set_up(tmp_path, submit="sbatch", told="$((100 + n))", queue="squeue")
 
 
 def call(script, folder, environ, *words, **more):
