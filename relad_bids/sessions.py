@@ -181,6 +181,11 @@ class Unit:
         return self.reused.t1w.path if self.reused.t1w else self.t1w
 
     @property
+    def missed(self) -> tuple[Measured, ...]:
+        """Measured PET that missed its tracer's window: tables without values."""
+        return tuple(one.missed for one in self.unread if one.missed)
+
+    @property
     def label(self) -> str:
         """``sub-01_ses-a``: the head of every file name and the name in every message."""
         return session_label(self.subject, self.session)

@@ -135,16 +135,16 @@ def method_table(
     for (tracer, voi), scans in once.groupby(keys, sort=False, observed=True):
         if len(scans) < MIN_FOR_CORRELATION:
             continue
-        x, y = (scans[name].to_numpy(dtype=np.float64) for name in ("estimate", "truth"))
+        told, real = (scans[name].to_numpy(dtype=np.float64) for name in ("estimate", "truth"))
         ratio = error_ratios.get((tracer, voi), 1.0)
-        line = deming(x, y, error_ratio=ratio, confidence=confidence)
+        line = deming(told, real, error_ratio=ratio, confidence=confidence)
         found = {
             "deming_slope": line.slope,
             "deming_intercept": line.intercept,
             "deming_error_ratio": (ratio, np.nan, np.nan),
         }
         if len(scans) <= EVERYWHERE or (tracer, voi) in primary:
-            ranked = passing_bablok(x, y, confidence=confidence)
+            ranked = passing_bablok(told, real, confidence=confidence)
             found["passing_bablok_slope"] = ranked.slope
             found["passing_bablok_intercept"] = ranked.intercept
         rows += [

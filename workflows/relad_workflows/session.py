@@ -111,9 +111,8 @@ def init_session_wf(unit: Unit, *, card: Card, config: Config) -> Workflow:
         add_measured(
             workflow, unit, card, config, pet=pet, position=position, grid=grid_spec(card)
         )
-    for unread in unit.unread:
-        if unread.missed:
-            add_missed(workflow, unit, card, config, pet=unread.missed)
+    for pet in unit.missed:
+        add_missed(workflow, unit, card, config, pet=pet)
     if unit.flair:
         _flair(workflow, unit, card, config)
     if unit.lesion:
